@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flowtable
+
+import "weir/internal/flow"
+
+// class is a timeout class. All entries of one class wait equally long, so that
+// a list in the order of last use is in the order of expiry, too.
+type class uint8
+
+// The classes, in the order in which connections are given up when the table
+// is full: those that lose least first.
+const (
+	classAttempt     class = iota // a SYN nobody answered; counts from the SYN
+	classClosing                  // ended; counts from the end
+	classOther                    // neither TCP, UDP nor ICMP
+	classICMP                     //
+	classUDP                      // UDP, and TCP before an answer
+	classTCP                      // TCP after an answer
+	classInteractive              // TCP on ports of people's sessions
+	classes
+)
+
+// fixed reports whether the timeout counts from entry.deadline instead of from
+// the last packet.
+func (c class) fixed() bool { return c <= classClosing }
+
+// inlineHistory is the number of history letters kept in the entry itself;
+// longer histories continue in a rare.
+const inlineHistory = 15
+
+// maxHistory bounds a history; real ones have some tens of letters.
+const maxHistory = 4096
+
+// entry is one open connection. It holds no pointers.
+type entry[S any] struct {
+	flow.Tuple
+	tag        uint32
+	prev, next uint32 // timeout list
+	rare       uint32 // 1 + number of the rare, 0 if none
+
+	class   class
+	flags   entryFlags
+	code    uint8
+	histLen uint8 // letters in hist
+	vlan    uint16
+	_       uint16
+
+	first, last flow.Time
+	deadline    flow.Time // of the fixed classes
+
+	pkts, bytes [2]uint64
+
+	ends   [2]endpoint // TCP; ends[0] is the client
+	stream S
+	hist   [inlineHistory]byte
+}
+
+type entryFlags uint8
+
+const (
+	flagOneWay   entryFlags = 1 << iota // ICMP without counterpart
+	flagTunneled                        // rare.tunnels is not empty
+	flagAnswered                        // TCP: the handshake was answered
+)
+
+// endpoint is one direction of a TCP connection. Other protocols use seen, and
+// count payload bytes in start and last, see addPayload.
+type endpoint struct {
+	start, last, ack       uint32 // sequence numbers, as in Zeek
+	lastWraps, ackWraps    uint16
+	synSeq, finSeq, rstSeq uint32 // relative, of the last such letter
+	retransmissions        uint32
+	seen                   seen
+	flags                  endpointFlags
+	state, prev            tcpState
+}
+
+type endpointFlags uint8
+
+const (
+	epClosed  endpointFlags = 1 << iota // did_close
+	epFin                               // a FIN was seen
+	epClosing                           // FIN seen, payload still behind a hole
+)
+
+// seen has a bit for each letter that a direction shows once.
+type seen uint8
+
+const (
+	seenSyn seen = 1 << iota
+	seenFin
+	seenRst
+	seenAck
+	seenData
+	seenFinRst
+	seenMulti
+)
+
+type tcpState uint8
+
+const (
+	inactive tcpState = iota
+	synSent
+	synAckSent
+	partial
+	established
+	closed
+	reset
+)
+
+// rare holds what few connections have.
+type rare struct {
+	history     []byte // what does not fit into entry.hist
+	tunnels     []uint64
+	missed      uint64
+	gaps        [2]uint32 // occurrences of G, W and C, by direction
+	zeroWindows [2]uint32
+	checksums   [2]uint32
+	gaveUp      bool // 'X' was written
+}
+
+// list is an intrusive list of entries, longest waiting first.
+type list struct{ head, tail uint32 }
+
+func (s *shard[S]) push(i uint32, e *entry[S], c class) {
+	l := &s.lists[c]
+	e.class, e.prev, e.next = c, l.tail, none
+	if l.tail == none {
+		l.head = i
+	} else {
+		s.slab.at(l.tail).next = i
+	}
+	l.tail = i
+}
+
+func (s *shard[S]) unlink(e *entry[S]) {
+	l := &s.lists[e.class]
+	if e.prev == none {
+		l.head = e.next
+	} else {
+		s.slab.at(e.prev).next = e.next
+	}
+	if e.next == none {
+		l.tail = e.prev
+	} else {
+		s.slab.at(e.next).prev = e.prev
+	}
+}
+
+// touch moves an entry to the end of its list, as its timeout starts anew.
+func (s *shard[S]) touch(i uint32, e *entry[S]) {
+	if e.next == none || e.class.fixed() {
+		return
+	}
+	s.unlink(e)
+	s.push(i, e, e.class)
+}
+
+func (s *shard[S]) move(i uint32, e *entry[S], c class) {
+	if e.class == c {
+		return
+	}
+	s.unlink(e)
+	s.push(i, e, c)
+}
+
+// due returns the time at which e ends unless something happens.
+func (s *shard[S]) due(e *entry[S]) flow.Time {
+	if e.class.fixed() {
+		return e.deadline
+	}
+	return e.last + s.timeout[e.class]
+}
+
+// expire ends what has timed out by now, at most limit connections, and returns
+// what is left of the limit.
+func (s *shard[S]) expire(now flow.Time, limit int) int {
+	for c := range s.lists {
+		for i := s.lists[c].head; i != none && limit > 0; i = s.lists[c].head {
+			if s.due(s.slab.at(i)) > now {
+				break
+			}
+			s.end(i, s.reason(class(c)))
+			limit--
+		}
+	}
+	return limit
+}
+
+func (s *shard[S]) reason(c class) flow.EndReason {
+	if c == classClosing {
+		return flow.EndDetected
+	}
+	return flow.EndIdle
+}
+
+// evict makes room for one connection.
+func (s *shard[S]) evict() {
+	for c := range s.lists {
+		if i := s.lists[c].head; i != none {
+			s.stats.EndedEarly++
+			s.end(i, flow.EndResources)
+			return
+		}
+	}
+}
+
+// end removes an entry and adds its record to the batch.
+func (s *shard[S]) end(i uint32, why flow.EndReason) {
+	e := s.slab.at(i)
+	s.unlink(e)
+	s.index.remove(e.tag, i)
+	r := &s.record
+	*r = flow.Connection{
+		Tuple: e.Tuple, First: e.first, Last: max(e.first, e.last),
+		CSPkts: e.pkts[0], SCPkts: e.pkts[1], CSBytes: e.bytes[0], SCBytes: e.bytes[1],
+		Count: 1, VLAN: e.vlan, Code: e.code, End: why,
+	}
+	s.history = append(s.history[:0], e.hist[:e.histLen]...)
+	if e.rare != 0 {
+		x := s.rares.at(e.rare - 1)
+		s.history = append(s.history, x.history...)
+		r.TunnelParents, r.Missed = x.tunnels, x.missed
+	}
+	r.History = s.history
+	r.CSPayload, r.SCPayload = e.payload(0), e.payload(1)
+	r.State = e.state(s.history)
+	r.Service = s.streams.Close(&e.Tuple, &e.stream)
+	s.out.Add(r)
+	if e.rare != 0 {
+		s.freeRares = append(s.freeRares, e.rare)
+	}
+	e.next, s.free = s.free, i
+	s.stats.Ended++
+}
+
+// entry returns an unused entry, whatever it holds. Unused ones are linked by
+// their next.
+func (s *shard[S]) entry() (uint32, *entry[S]) {
+	i := s.free
+	if i == none {
+		return s.slab.add()
+	}
+	e := s.slab.at(i)
+	s.free = e.next
+	return i, e
+}
+
+// extra returns the entry's rare, making one if need be.
+func (s *shard[S]) extra(e *entry[S]) *rare {
+	if e.rare == 0 {
+		if n := len(s.freeRares); n > 0 {
+			e.rare = s.freeRares[n-1]
+			s.freeRares = s.freeRares[:n-1]
+		} else {
+			i, _ := s.rares.add()
+			e.rare = i + 1
+		}
+		x := s.rares.at(e.rare - 1)
+		*x = rare{history: x.history[:0], tunnels: x.tunnels[:0]}
+	}
+	return s.rares.at(e.rare - 1)
+}
+
+// addPayload counts payload bytes of a protocol without sequence numbers.
+func (ep *endpoint) addPayload(n uint32) {
+	sum := ep.plain() + uint64(n)
+	ep.start, ep.last = uint32(sum>>32), uint32(sum)
+}
+
+// plain returns what addPayload counted.
+func (ep *endpoint) plain() uint64 { return uint64(ep.start)<<32 | uint64(ep.last) }

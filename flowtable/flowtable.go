@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package flowtable tracks connections: it finds the connection of each
+// packet, keeps Zeek's TCP states, history and counters, and ends connections
+// by timeout, by their own packets, or to stay under a memory cap.
+//
+// The table is cut into flow.Shards shards by the packet's hash. Each has its
+// own lock, its own index and its own timeout lists, and a batch of packets is
+// handled under one lock. What a shard does depends only on the packets of that
+// shard and on the capture's time, so the result is the same for any number of
+// workers.
+package flowtable
+
+import (
+	"fmt"
+	"sync"
+	"time"
+	"unsafe"
+
+	"weir/internal/flow"
+)
+
+// Streams handles the payload of one shard's connections. The table calls it
+// with the shard's lock held, so it must neither block nor do I/O. S is the
+// state that the table keeps for it inside each connection: pointer-free, and
+// zero when the connection begins.
+type Streams[S any] interface {
+	// Start says that the first payload byte of a TCP direction is seq. It
+	// comes again where a SYN restarts the sequence.
+	Start(s *S, dir flow.Dir, seq uint32)
+	// Segment gets the payload of a TCP segment, seq being its first byte.
+	Segment(t *flow.Tuple, s *S, dir flow.Dir, p *flow.Packet, seq uint32)
+	// Ack says that the receiver acknowledged what dir sent up to ack. It
+	// returns the number of holes below ack that will never be filled, and
+	// their bytes.
+	Ack(t *flow.Tuple, s *S, dir flow.Dir, now flow.Time, ack uint32) (gaps int, missed uint64)
+	// Pending reports whether payload of dir waits behind a hole.
+	Pending(s *S, dir flow.Dir) bool
+	// Fin says that dir ended with a FIN and all its payload was delivered.
+	Fin(t *flow.Tuple, s *S, dir flow.Dir, now flow.Time)
+	// Flip exchanges the directions: client and server were mistaken.
+	Flip(s *S)
+	// Datagram gets the payload of a UDP packet.
+	Datagram(t *flow.Tuple, s *S, dir flow.Dir, p *flow.Packet)
+	// Close ends the connection and returns its services, comma-joined.
+	Close(t *flow.Tuple, s *S) (service string)
+}
+
+// Timeouts are the table's timers, all in packet time. Zero means the default.
+type Timeouts struct {
+	Attempt     time.Duration // TCP: SYN without any answer (5 s)
+	TCP         time.Duration // TCP: idle after an answer (5 min)
+	Interactive time.Duration // TCP: idle on ports 21, 22, 23 and 513 (1 h)
+	UDP         time.Duration // UDP, and TCP before an answer: idle (1 min)
+	ICMP        time.Duration // ICMP: idle (1 min)
+	Other       time.Duration // other protocols: idle (1 min)
+	Close       time.Duration // TCP: wait for stragglers after the end (5 s)
+}
+
+// WithDefaults returns t with Zeek's values in place of zeros.
+func (t Timeouts) WithDefaults() Timeouts {
+	set := func(d *time.Duration, def time.Duration) {
+		if *d == 0 {
+			*d = def
+		}
+	}
+	set(&t.Attempt, 5*time.Second)
+	set(&t.TCP, 5*time.Minute)
+	set(&t.Interactive, time.Hour)
+	set(&t.UDP, time.Minute)
+	set(&t.ICMP, time.Minute)
+	set(&t.Other, time.Minute)
+	set(&t.Close, 5*time.Second)
+	return t
+}
+
+// Config configures a table; the zero value means the defaults.
+type Config struct {
+	Timeouts Timeouts
+	// MaxConnections bounds the connections tracked at once (default
+	// 4,000,000). Beyond it connections end early, half-open ones first.
+	MaxConnections int
+}
+
+// Validate reports what is wrong with the configuration.
+func (c Config) Validate() error {
+	if c.MaxConnections < 0 {
+		return fmt.Errorf("max connections %d is negative", c.MaxConnections)
+	}
+	t := c.Timeouts
+	for _, d := range []time.Duration{t.Attempt, t.TCP, t.Interactive, t.UDP, t.ICMP, t.Other, t.Close} {
+		if d < 0 {
+			return fmt.Errorf("timeout %v is negative", d)
+		}
+	}
+	return nil
+}
+
+// EntrySize returns the bytes that one tracked connection takes, its share of
+// the index included at the index's mean load.
+func EntrySize[S any]() int { return int(unsafe.Sizeof(entry[S]{})) + 16 }
+
+// Table is a sharded table of open connections. Its methods may be called
+// concurrently; each locks the shard it works on.
+type Table[S any] struct {
+	shards  [flow.Shards]shard[S]
+	servers *serverPorts
+}
+
+// New returns an empty table whose shard i hands payload to streams(i).
+func New[S any](cfg Config, streams func(shard int) Streams[S]) (*Table[S], error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	limit := cfg.MaxConnections
+	if limit == 0 {
+		limit = 4_000_000
+	}
+	t := &Table[S]{servers: newServerPorts()}
+	for i := range t.shards {
+		t.shards[i].init(cfg.Timeouts.WithDefaults(), max(1, limit/flow.Shards), t.servers, streams(i))
+	}
+	return t, nil
+}
+
+// maxExpire bounds the connections that one call of Process ends by time-out,
+// and so the size of a batch where very many end at once. The others are over as
+// well, and end in the following calls.
+const maxExpire = 1024
+
+// Process feeds the packets of one shard, pkts[i] for each i in idx, and then
+// ends what has timed out by now, the highest time seen in the input. Ended
+// connections are added to out.
+func (t *Table[S]) Process(shard int, pkts []flow.Packet, idx []uint32, now flow.Time, out *flow.ConnBatch) {
+	s := &t.shards[shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out = out
+	for _, i := range idx {
+		s.packet(&pkts[i])
+	}
+	s.expire(now, maxExpire)
+	s.out = nil
+}
+
+// Flush ends connections of a shard, at most limit of them: those that have
+// timed out by now as such, the others as ended by force. It reports whether
+// there are more.
+func (t *Table[S]) Flush(shard int, now flow.Time, limit int, out *flow.ConnBatch) (more bool) {
+	s := &t.shards[shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out = out
+	s.index.keep = true // no point in copying what is about to be dropped
+	limit = s.expire(now, limit)
+	for class := range s.lists {
+		for ; s.lists[class].head != none && limit > 0; limit-- {
+			s.end(s.lists[class].head, flow.EndForced)
+		}
+	}
+	s.out = nil
+	s.index.keep = false
+	return s.index.count > 0
+}
+
+// Locked calls f with a shard's lock held, so that f may look at what belongs
+// to the shard's streams.
+func (t *Table[S]) Locked(shard int, f func()) {
+	s := &t.shards[shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
+// Stats counts what a table did. Packets is the number of packets that were
+// given to connections; Ignored those of them that changed no counter, by the
+// reason in the field's name.
+type Stats struct {
+	Packets            uint64
+	IgnoredChecksum    uint64 // wrong transport checksum
+	IgnoredHeader      uint64 // bad TCP header
+	Connections        uint64 // begun
+	Ended              uint64
+	EndedEarly         uint64 // to stay under MaxConnections
+	Open               int
+	OpenPeak           int // sum of the shards' peaks
+	HistoryLettersLost uint64
+}
+
+// Stats returns the sum of all shards' counters.
+func (t *Table[S]) Stats() Stats {
+	var sum Stats
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		st := s.stats
+		st.Open = s.index.count
+		s.mu.Unlock()
+		sum.Packets += st.Packets
+		sum.IgnoredChecksum += st.IgnoredChecksum
+		sum.IgnoredHeader += st.IgnoredHeader
+		sum.Connections += st.Connections
+		sum.Ended += st.Ended
+		sum.EndedEarly += st.EndedEarly
+		sum.Open += st.Open
+		sum.OpenPeak += st.OpenPeak
+		sum.HistoryLettersLost += st.HistoryLettersLost
+	}
+	return sum
+}
+
+// shard is one part of the table. mu guards everything below it.
+type shard[S any] struct {
+	mu sync.Mutex
+
+	index index
+	slab  slab[entry[S]]
+	free  uint32 // first of the unused entries
+	rares slab[rare]
+	// freeRares holds entry.rare values that are unused.
+	freeRares []uint32
+	lists     [classes]list
+	timeout   [classes]flow.Time
+	limit     int
+	servers   *serverPorts
+	streams   Streams[S]
+	out       *flow.ConnBatch
+	record    flow.Connection // scratch of end
+	history   []byte          // scratch of end
+	stats     Stats
+
+	_ [64]byte // keeps two shards' locks out of one cache line
+}
+
+func (s *shard[S]) init(t Timeouts, limit int, servers *serverPorts, streams Streams[S]) {
+	s.limit, s.servers, s.streams = limit, servers, streams
+	s.free = none
+	s.timeout = [classes]flow.Time{
+		classAttempt:     flow.Time(t.Attempt),
+		classClosing:     flow.Time(t.Close),
+		classUDP:         flow.Time(t.UDP),
+		classICMP:        flow.Time(t.ICMP),
+		classOther:       flow.Time(t.Other),
+		classTCP:         flow.Time(t.TCP),
+		classInteractive: flow.Time(t.Interactive),
+	}
+	for i := range s.lists {
+		s.lists[i] = list{head: none, tail: none}
+	}
+	s.index.init()
+}

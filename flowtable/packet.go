@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flowtable
+
+import "weir/internal/flow"
+
+// packet finds or makes the connection of p and updates it.
+func (s *shard[S]) packet(p *flow.Packet) {
+	s.stats.Packets++
+	tag := uint32(p.Hash >> 32)
+	i, dir := s.lookup(tag, p)
+	if i != none {
+		e := s.slab.at(i)
+		if s.due(e) <= p.Now {
+			s.end(i, s.reason(e.class))
+			i = none
+		} else if p.Proto == flow.TCP && p.TCPFlags&flow.SYN != 0 && e.reused(p, dir) {
+			s.end(i, flow.EndDetected)
+			i = none
+		}
+	}
+	if i == none {
+		i, dir = s.begin(tag, p)
+	}
+	e := s.slab.at(i)
+	if p.Tunnel != 0 || e.flags&flagTunneled != 0 {
+		s.tunnel(e, p.Tunnel)
+	}
+	switch p.Proto {
+	case flow.TCP:
+		s.tcp(i, e, p, dir)
+	case flow.UDP:
+		s.udp(e, p, dir)
+	case flow.ICMP, flow.ICMPv6:
+		s.icmp(e, p, dir)
+	default:
+		e.count(p, dir)
+		e.last = p.TS
+	}
+	s.touch(i, e)
+}
+
+// lookup returns the connection of p and p's direction in it.
+func (s *shard[S]) lookup(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
+	x := &s.index
+	for j := tag & x.mask; ; j = (j + 1) & x.mask {
+		sl := x.slots[j]
+		if sl.ref == 0 {
+			return none, 0
+		}
+		if sl.tag != tag {
+			continue
+		}
+		e := s.slab.at(sl.ref - 1)
+		if e.Proto != p.Proto {
+			continue
+		}
+		oneWay := e.flags&flagOneWay != 0
+		if oneWay != p.OneWay {
+			continue
+		}
+		if e.Sport == p.Sport && e.Dport == p.Dport && e.Src == p.Src && e.Dst == p.Dst {
+			return sl.ref - 1, flow.ToServer
+		}
+		if !oneWay && e.Sport == p.Dport && e.Dport == p.Sport && e.Src == p.Dst && e.Dst == p.Src {
+			return sl.ref - 1, flow.ToClient
+		}
+	}
+}
+
+// begin makes the connection whose first packet is p.
+func (s *shard[S]) begin(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
+	if s.index.count >= s.limit {
+		s.evict()
+	}
+	i, e := s.entry()
+	*e = entry[S]{
+		Tuple: flow.Tuple{
+			UID: flow.UID(p), Src: p.Src, Dst: p.Dst, Sport: p.Sport, Dport: p.Dport, Proto: p.Proto,
+		},
+		tag: tag, code: p.Code, vlan: p.VLAN, first: p.TS, last: p.TS,
+	}
+	if p.OneWay {
+		e.flags = flagOneWay
+	}
+	dir := flow.ToServer
+	if s.servers.reversed(p) {
+		e.Src, e.Dst, e.Sport, e.Dport = p.Dst, p.Src, p.Dport, p.Sport
+		dir = flow.ToClient
+		s.letter(e, '^')
+	}
+	s.index.insert(tag, i)
+	s.push(i, e, initialClass(p.Proto))
+	s.stats.Connections++
+	s.stats.OpenPeak = max(s.stats.OpenPeak, s.index.count)
+	return i, dir
+}
+
+func initialClass(proto uint8) class {
+	switch proto {
+	case flow.TCP, flow.UDP:
+		return classUDP
+	case flow.ICMP, flow.ICMPv6:
+		return classICMP
+	}
+	return classOther
+}
+
+func (e *entry[S]) count(p *flow.Packet, dir flow.Dir) {
+	e.pkts[dir]++
+	e.bytes[dir] += uint64(p.IPLen)
+}
+
+func (s *shard[S]) udp(e *entry[S], p *flow.Packet, dir flow.Dir) {
+	if p.Flags&flow.BadChecksum != 0 {
+		s.badChecksum(e, dir)
+		return
+	}
+	e.count(p, dir)
+	e.last = p.TS
+	ep := &e.ends[dir]
+	ep.addPayload(p.PayloadLen)
+	if ep.seen&seenData == 0 {
+		ep.seen |= seenData
+		s.letterDir(e, 'D', dir)
+	}
+	if len(p.Payload) > 0 {
+		s.streams.Datagram(&e.Tuple, &e.stream, dir, p)
+	}
+}
+
+func (s *shard[S]) icmp(e *entry[S], p *flow.Packet, dir flow.Dir) {
+	if p.Flags&flow.BadChecksum != 0 {
+		s.stats.IgnoredChecksum++
+		return
+	}
+	e.last = p.TS
+	e.ends[dir].addPayload(p.PayloadLen)
+	e.ends[dir].seen |= seenData
+	// Zeek counts packets and IP bytes of ICMP only where they were captured
+	// whole, but payload bytes always.
+	if p.Flags&flow.Truncated == 0 {
+		e.count(p, dir)
+	}
+}
+
+func (s *shard[S]) badChecksum(e *entry[S], dir flow.Dir) {
+	s.stats.IgnoredChecksum++
+	x := s.extra(e)
+	x.checksums[dir]++
+	if powerOfTen(x.checksums[dir]) {
+		s.letterDir(e, 'C', dir)
+	}
+}
+
+// tunnel notes the innermost tunnel of a packet, at the first packet and where
+// it changes, at most five times.
+func (s *shard[S]) tunnel(e *entry[S], uid uint64) {
+	x := s.extra(e)
+	e.flags |= flagTunneled
+	if n := len(x.tunnels); n > 0 && x.tunnels[n-1] == uid || uid == 0 {
+		return
+	}
+	for _, known := range x.tunnels {
+		if known == uid {
+			return
+		}
+	}
+	if len(x.tunnels) == maxTunnels {
+		if !x.gaveUp {
+			x.gaveUp = true
+			s.letter(e, 'X')
+		}
+		return
+	}
+	x.tunnels = append(x.tunnels, uid)
+}
+
+// maxTunnels is the number of tunnels that one connection remembers.
+const maxTunnels = 5
+
+// letter appends to the history.
+func (s *shard[S]) letter(e *entry[S], c byte) {
+	if e.histLen < inlineHistory {
+		e.hist[e.histLen] = c
+		e.histLen++
+		return
+	}
+	x := s.extra(e)
+	if len(x.history) >= maxHistory {
+		s.stats.HistoryLettersLost++
+		return
+	}
+	x.history = append(x.history, c)
+}
+
+// letterDir appends c, in lower case if the server is meant.
+func (s *shard[S]) letterDir(e *entry[S], c byte, dir flow.Dir) {
+	if dir == flow.ToClient {
+		c += 'a' - 'A'
+	}
+	s.letter(e, c)
+}
+
+// powerOfTen reports whether n is 1, 10, 100, …: the occurrences that Zeek logs.
+func powerOfTen(n uint32) bool {
+	for n >= 10 && n%10 == 0 {
+		n /= 10
+	}
+	return n == 1
+}
