@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package reassembly puts the payload of TCP connections in order: it follows
+// the sequence numbers of both directions, keeps what arrives ahead of a hole,
+// drops what arrives twice (the first copy wins), and reports holes that an
+// acknowledgment proves to be permanent.
+//
+// The state of a connection whose payload arrives in order is an Order of 16
+// bytes; buffers exist only where something waits behind a hole, and bytes are
+// copied only while somebody wants them.
+package reassembly
+
+import (
+	"sync/atomic"
+
+	"weir/internal/flow"
+)
+
+// Limits as Zeek has them: how much may lie above a hole while the receiver
+// never acknowledges anything (tcp_max_above_hole_without_any_acks), and how
+// much may be sent without a further acknowledgment
+// (tcp_excessive_data_without_further_acks).
+const (
+	maxAboveHole = 16 << 10
+	maxUnacked   = 10 << 20
+)
+
+// Order is the state of one connection. The zero value is a connection that
+// sent nothing. It holds no pointers; what waits lies in the Pool.
+type Order struct {
+	next  [2]uint32 // first sequence number not delivered yet
+	held  uint32    // 1 + number of the Pool's hold, 0 if nothing waits
+	flags orderFlags
+}
+
+type orderFlags uint8
+
+// Bits for the first direction; shifted by one for the other.
+const (
+	started  orderFlags = 1 << 0
+	acked    orderFlags = 1 << 2 // the receiver acknowledged payload
+	skipping orderFlags = 1 << 4 // too much missing: ignored from here on
+)
+
+func (o *Order) has(f orderFlags, dir flow.Dir) bool { return o.flags&(f<<dir) != 0 }
+
+// Sink receives payload in order.
+type Sink interface {
+	// Wants reports whether payload of the direction is of use.
+	Wants(dir flow.Dir) bool
+	// Data gets the next bytes, valid during the call.
+	Data(dir flow.Dir, data []byte)
+	// Gap says that the next n bytes will never come.
+	Gap(dir flow.Dir, n uint64)
+}
+
+// Config bounds the memory of a Pool; zero values mean the defaults.
+type Config struct {
+	// ConnBytes bounds the bytes kept for one connection (default 1 MiB).
+	ConnBytes int
+	// ConnPieces bounds the pieces kept for one connection (default 1,024).
+	ConnPieces int
+	// Budget, shared by all pools, bounds the bytes kept in total.
+	Budget *Budget
+}
+
+// Budget is a number of bytes that several pools share. Safe for concurrent
+// use.
+type Budget struct{ left atomic.Int64 }
+
+// NewBudget returns a budget of n bytes.
+func NewBudget(n int64) *Budget {
+	b := new(Budget)
+	b.left.Store(n)
+	return b
+}
+
+func (b *Budget) take(n int) bool {
+	if b.left.Add(int64(-n)) < 0 {
+		b.left.Add(int64(n))
+		return false
+	}
+	return true
+}
+
+func (b *Budget) give(n int) { b.left.Add(int64(n)) }
+
+// Left returns the bytes that are free.
+func (b *Budget) Left() int64 { return b.left.Load() }
+
+// Stats counts what a Pool did.
+type Stats struct {
+	Segments    uint64 // with payload
+	OutOfOrder  uint64 // arrived ahead of a hole
+	Retransmits uint64 // brought nothing new
+	Conflicts   uint64 // overlapped kept bytes and differed from them
+	Gaps        uint64 // holes given up
+	GapBytes    uint64
+	NotKept     uint64 // pieces whose bytes were not kept, for lack of memory
+	Skipped     uint64 // directions given up for too much missing
+	HeldBytes   int64  // kept now
+}
+
+// Pool keeps what waits behind holes, for the connections of one shard. It is
+// not safe for concurrent use.
+type Pool struct {
+	cfg   Config
+	holds []hold
+	free  []uint32
+	bufs  [][]byte
+	stats Stats
+}
+
+// hold is what waits of one connection.
+type hold struct {
+	pieces [2][]piece // sorted, disjoint
+	bytes  int
+}
+
+// piece is a run of payload. data is shorter than n where bytes were not
+// captured or not kept, nil if none were.
+type piece struct {
+	seq, n uint32
+	data   []byte
+}
+
+// bufSize is the size of the buffers that the pool recycles; few segments are
+// larger.
+const (
+	bufSize = 2048
+	maxBufs = 256
+)
+
+// NewPool returns an empty pool.
+func NewPool(cfg Config) *Pool {
+	if cfg.ConnBytes == 0 {
+		cfg.ConnBytes = 1 << 20
+	}
+	if cfg.ConnPieces == 0 {
+		cfg.ConnPieces = 1024
+	}
+	if cfg.Budget == nil {
+		cfg.Budget = NewBudget(64 << 20)
+	}
+	return &Pool{cfg: cfg}
+}
+
+// Stats returns the pool's counters.
+func (p *Pool) Stats() Stats { return p.stats }
+
+// Start says that the first payload byte of a direction is seq; it comes again
+// where a SYN restarts the sequence.
+func (p *Pool) Start(o *Order, dir flow.Dir, seq uint32) {
+	if o.held != 0 {
+		p.drop(o, dir)
+	}
+	o.next[dir] = seq
+	o.flags |= started << dir
+	o.flags &^= skipping << dir
+}
+
+// Flip exchanges the directions.
+func (p *Pool) Flip(o *Order) {
+	o.next[0], o.next[1] = o.next[1], o.next[0]
+	const first = started | acked | skipping
+	o.flags = o.flags>>1&first | o.flags&first<<1
+	if o.held != 0 {
+		h := &p.holds[o.held-1]
+		h.pieces[0], h.pieces[1] = h.pieces[1], h.pieces[0]
+	}
+}
+
+// Segment takes n bytes of payload that begin at seq, of which data was
+// captured, and passes on what is in order.
+func (p *Pool) Segment(o *Order, dir flow.Dir, seq, n uint32, data []byte, sink Sink) {
+	p.stats.Segments++
+	if !o.has(started, dir) {
+		p.Start(o, dir, seq)
+	}
+	if o.has(skipping, dir) {
+		return
+	}
+	ahead := int32(seq - o.next[dir])
+	if ahead > 0 {
+		p.keep(o, dir, piece{seq, n, data}, sink)
+		return
+	}
+	if o.held != 0 {
+		p.compare(o, dir, piece{seq, n, data})
+	}
+	skip := uint32(-ahead)
+	if skip >= n {
+		p.stats.Retransmits++
+		return
+	}
+	p.deliver(o, dir, piece{seq, n, data}.from(skip), sink)
+	if o.held != 0 {
+		p.drain(o, dir, sink)
+	}
+}
+
+// Ack notes that the receiver has everything of dir below ack. Holes below it
+// are given up: it returns their number and their bytes.
+func (p *Pool) Ack(o *Order, dir flow.Dir, ack uint32, sink Sink) (gaps int, missed uint64) {
+	o.flags |= acked << dir
+	if !o.has(started, dir) || o.has(skipping, dir) {
+		return 0, 0
+	}
+	for int32(ack-o.next[dir]) > 0 {
+		to := ack
+		if first, ok := p.first(o, dir); ok && int32(to-first) > 0 {
+			to = first
+		}
+		n := to - o.next[dir]
+		o.next[dir] = to
+		gaps++
+		missed += uint64(n)
+		p.stats.Gaps++
+		p.stats.GapBytes += uint64(n)
+		sink.Gap(dir, uint64(n))
+		p.drain(o, dir, sink)
+	}
+	return gaps, missed
+}
+
+// Pending reports whether payload of a direction waits behind a hole.
+func (p *Pool) Pending(o *Order, dir flow.Dir) bool {
+	return o.held != 0 && len(p.holds[o.held-1].pieces[dir]) > 0
+}
+
+// Close forgets a connection.
+func (p *Pool) Close(o *Order) {
+	if o.held != 0 {
+		p.drop(o, flow.ToServer)
+	}
+	if o.held != 0 {
+		p.drop(o, flow.ToClient)
+	}
+}
+
+// deliver passes a piece on that begins at next.
+func (p *Pool) deliver(o *Order, dir flow.Dir, x piece, sink Sink) {
+	o.next[dir] = x.seq + x.n
+	if !sink.Wants(dir) {
+		return
+	}
+	if len(x.data) > 0 {
+		sink.Data(dir, x.data)
+	}
+	if lost := int(x.n) - len(x.data); lost > 0 {
+		sink.Gap(dir, uint64(lost))
+	}
+}
+
+// from returns the piece without its first skip bytes.
+func (x piece) from(skip uint32) piece {
+	cut := min(int(skip), len(x.data))
+	return piece{x.seq + skip, x.n - skip, x.data[cut:]}
+}
+
+// to returns the first n bytes of the piece.
+func (x piece) to(n uint32) piece {
+	cut := min(int(n), len(x.data))
+	return piece{x.seq, n, x.data[:cut:cut]}
+}
+
+// Add adds the counters of o to s.
+func (s *Stats) Add(o Stats) {
+	s.Segments += o.Segments
+	s.OutOfOrder += o.OutOfOrder
+	s.Retransmits += o.Retransmits
+	s.Conflicts += o.Conflicts
+	s.Gaps += o.Gaps
+	s.GapBytes += o.GapBytes
+	s.NotKept += o.NotKept
+	s.Skipped += o.Skipped
+	s.HeldBytes += o.HeldBytes
+}
