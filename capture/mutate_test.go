@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package capture_test
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"weir/capture"
+)
+
+// TestMutations changes bytes in the shared captures, and cuts some: nothing
+// panics, and every frame is accounted for.
+func TestMutations(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 2))
+	packets, rounds := uint64(0), 12
+	if testing.Short() {
+		rounds = 1
+	}
+	for _, dir := range []string{"corpus", "zeek", "zeek-edge"} {
+		for _, path := range corpus(t, dir) {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(b) < 100 || len(b) > 300_000 {
+				continue
+			}
+			for k := range rounds {
+				c := bytes.Clone(b)
+				if k == 5 {
+					c = c[:100+rng.IntN(len(c)-99)]
+				}
+				for range 1 + len(c)/200 {
+					at := rng.IntN(len(c))
+					if k%3 != 2 {
+						at = max(at, 100) % len(c) // spare the file header
+					}
+					if k%2 == 0 {
+						c[at] ^= 1 << rng.IntN(8)
+					} else {
+						c[at] = byte(rng.Uint32())
+					}
+				}
+				res, err := readErr(t, capture.Config{
+					Inputs: []string{"-"}, Stdin: bytes.NewReader(c), Checksums: k%4 == 1, BlockSize: 1 << 16, Blocks: 2,
+				})
+				if err == nil {
+					packets += res.stats.Packets
+				}
+				if t.Failed() {
+					t.Fatalf("stopped at %s, round %d", path, k)
+				}
+			}
+		}
+	}
+	t.Logf("%d packets", packets)
+}
