@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lake
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/zeebo/xxh3"
+)
+
+// Format is the version of the layout that this package writes.
+const Format = 1
+
+// Manifest is the content of the store: what it does not name does not exist.
+type Manifest struct {
+	// Format is the version of the layout.
+	Format int `json:"format"`
+	// Generation grows by one with every change.
+	Generation int64 `json:"generation"`
+	// Parts are the files that make up the tables.
+	Parts []Part `json:"parts"`
+	// Imports are the sources that the parts came from.
+	Imports []Import `json:"imports"`
+}
+
+// Part is one immutable Parquet file.
+type Part struct {
+	// Kind is the name of the table.
+	Kind string `json:"kind"`
+	// Day is the UTC day of the rows, as 2026-11-23.
+	Day string `json:"day"`
+	// Path is the file's name relative to the store, with slashes.
+	Path string `json:"path"`
+	// Rows is the number of rows.
+	Rows int64 `json:"rows"`
+	// Conns is the number of connections that the rows of a conn part count.
+	Conns int64 `json:"conns,omitempty"`
+	// Bytes is the size of the file.
+	Bytes int64 `json:"bytes"`
+	// MinTS and MaxTS bound the rows' times in microseconds: the first
+	// firstseen and the last lastseen of connections, ts of intel.
+	MinTS int64 `json:"min_ts"`
+	MaxTS int64 `json:"max_ts"`
+	// Sum is the XXH3-64 of the file, in hexadecimal.
+	Sum string `json:"sum"`
+	// Import is the id of the import that wrote the part.
+	Import string `json:"import"`
+}
+
+// Import is one source that was read into the store.
+type Import struct {
+	ID string `json:"id"`
+	// Sensor is the name given to the source's rows.
+	Sensor string `json:"sensor"`
+	// Time is when the import was last committed.
+	Time time.Time `json:"time"`
+	// Source is the kind of source: "capture", "stdin", "live", "log".
+	Source string  `json:"source"`
+	Inputs []Input `json:"inputs,omitempty"`
+	// Options is the canonical text of every option that changes the result.
+	Options string `json:"options,omitempty"`
+	// Packets is the number of packets read; Connections counts connections,
+	// Intel the records of each kind.
+	Packets     uint64           `json:"packets"`
+	Connections int64            `json:"connections"`
+	Intel       map[string]int64 `json:"intel,omitempty"`
+	// First and Last bound the times of the connections and intel, in
+	// microseconds; both are 0 where there are none.
+	First int64 `json:"first"`
+	Last  int64 `json:"last"`
+	// Version is the version of weir that wrote the parts.
+	Version string `json:"version,omitempty"`
+	// Truncated says that a part of an input was skipped.
+	Truncated bool `json:"truncated,omitempty"`
+	// Open says that the import goes on, or was killed: it was published, and
+	// not committed yet.
+	Open bool `json:"open,omitempty"`
+}
+
+// Input is one file of an import and what identifies its content.
+type Input struct {
+	Name string `json:"name"`
+	// Sum is the XXH3-128 of the whole content in hexadecimal, "" where the
+	// input has no identity (a pipe, an interface).
+	Sum string `json:"sum,omitempty"`
+	// Head is the sum of the first HeadLen bytes, the smaller one of HeadLen
+	// and the file's size.
+	Head    string `json:"head,omitempty"`
+	HeadLen int64  `json:"head_len,omitempty"`
+	Size    int64  `json:"size"`
+}
+
+// Find returns the import with an id, nil if there is none.
+func (m *Manifest) Find(id string) *Import {
+	for i := range m.Imports {
+		if m.Imports[i].ID == id {
+			return &m.Imports[i]
+		}
+	}
+	return nil
+}
+
+// The manifest starts with a field that holds the XXH3-64 of everything behind
+// it, so that a damaged file is noticed before its numbers are believed.
+const (
+	sumPrefix = `{"sum":"`
+	sumDigits = 16
+)
+
+// encode returns the manifest's file.
+func (m *Manifest) encode() ([]byte, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encode manifest: %w", err)
+	}
+	rest := append([]byte(`",`), body[1:]...)
+	rest = append(rest, '\n')
+	out := make([]byte, 0, len(sumPrefix)+sumDigits+len(rest))
+	out = append(out, sumPrefix...)
+	out = fmt.Appendf(out, "%016x", xxh3.Hash(rest))
+	return append(out, rest...), nil
+}
+
+// ReadManifest reads the manifest of the store at path.
+func ReadManifest(path string) (*Manifest, error) {
+	name := filepath.Join(path, manifestName)
+	data, err := os.ReadFile(name)
+	if missing(err) {
+		return nil, fmt.Errorf("%s: %w (it has no %s)", path, ErrNotStore, manifestName)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	m, err := parseManifest(data)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest %s: %w", name, err)
+	}
+	return m, nil
+}
+
+// parseManifest decodes a manifest's file.
+func parseManifest(data []byte) (*Manifest, error) {
+	if bytes.HasPrefix(data, []byte(sumPrefix)) && len(data) > len(sumPrefix)+sumDigits {
+		rest := data[len(sumPrefix)+sumDigits:]
+		want := string(data[len(sumPrefix) : len(sumPrefix)+sumDigits])
+		if got := fmt.Sprintf("%016x", xxh3.Hash(rest)); got != want {
+			return nil, fmt.Errorf("damaged: its checksum is %s, not %s", got, want)
+		}
+	}
+	m := new(Manifest)
+	if err := json.Unmarshal(data, m); err != nil {
+		return nil, fmt.Errorf("damaged: %w", err)
+	}
+	switch {
+	case m.Format > Format:
+		return nil, fmt.Errorf("%w: %d, this program knows %d; use a newer weir",
+			ErrNewerFormat, m.Format, Format)
+	case m.Format < 1:
+		return nil, fmt.Errorf("damaged: format %d", m.Format)
+	}
+	for i := range m.Parts {
+		if p := m.Parts[i].Path; !filepath.IsLocal(filepath.FromSlash(p)) {
+			return nil, fmt.Errorf("damaged: part %q lies outside the store", p)
+		}
+	}
+	return m, nil
+}
+
+// replaceManifest makes m the store's manifest, under the lock. It is durable
+// on return; on an error the old manifest is in place, except where only the
+// last sync of the directory failed.
+func (l *Lake) replaceManifest(m *Manifest) error {
+	m.Format = Format
+	m.Generation++
+	if m.Parts == nil {
+		m.Parts = []Part{}
+	}
+	if m.Imports == nil {
+		m.Imports = []Import{}
+	}
+	data, err := m.encode()
+	if err != nil {
+		return err
+	}
+	name := l.join(newManifestName)
+	if err := writeSynced(name, data); err != nil {
+		// The error that matters is the first one.
+		_ = os.Remove(name)
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	if err := os.Rename(name, l.join(manifestName)); err != nil {
+		_ = os.Remove(name)
+		return fmt.Errorf("replace manifest: %w", err)
+	}
+	if err := syncDir(l.path); err != nil {
+		return &unsyncedError{fmt.Errorf("sync store: %w", err)}
+	}
+	return nil
+}
+
+// unsyncedError says that the new manifest is in place but may not survive a
+// power failure: the parts that it names must stay.
+type unsyncedError struct{ err error }
+
+func (e *unsyncedError) Error() string { return e.err.Error() }
+func (e *unsyncedError) Unwrap() error { return e.err }
+
+// writeSynced writes a file and makes its content durable.
+func writeSynced(name string, data []byte) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

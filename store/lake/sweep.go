@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lake
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// partSuffix ends the name of every part.
+const partSuffix = ".parquet"
+
+// sweep removes what no manifest names: the files of imports whose process is
+// gone, parts that a killed commit had moved into place, and replaced parts
+// whose grace is over. Commits move parts under the same lock, so that nothing
+// is taken from under one.
+func (l *Lake) sweep() error {
+	return l.locked(func() error {
+		m, err := ReadManifest(l.path)
+		if err != nil {
+			return err
+		}
+		if err := os.Remove(l.join(newManifestName)); err != nil && !missing(err) {
+			return fmt.Errorf("sweep store: %w", err)
+		}
+		if err := l.sweepImports(); err != nil {
+			return fmt.Errorf("sweep store: %w", err)
+		}
+		if err := l.sweepParts(m); err != nil {
+			return fmt.Errorf("sweep store: %w", err)
+		}
+		return l.purge(time.Now())
+	})
+}
+
+// sweepImports removes the directories of imports that nobody owns.
+func (l *Lake) sweepImports() error {
+	entries, err := readDir(l.join(tmpName))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		dir := l.join(tmpName, e.Name())
+		dead, err := abandoned(filepath.Join(dir, ownerName))
+		if err != nil {
+			return err
+		}
+		if !dead {
+			continue
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+		l.log.Info("removed files of an unfinished import", slog.String("dir", dir))
+	}
+	return nil
+}
+
+// abandoned reports whether no process holds the lock file of an import. The
+// file is made and locked under the store's lock, so one that is missing
+// belongs to an import that ended.
+func abandoned(name string) (bool, error) {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if missing(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }()
+	return tryLock(f)
+}
+
+// sweepParts removes the parts that the manifest does not name, and the
+// directories of days that are empty then.
+func (l *Lake) sweepParts(m *Manifest) error {
+	live := make(map[string]bool, len(m.Parts))
+	for i := range m.Parts {
+		live[m.Parts[i].Path] = true
+	}
+	for _, table := range Tables() {
+		days, err := readDir(l.join(table.Name))
+		if err != nil {
+			return err
+		}
+		for _, day := range days {
+			if !day.IsDir() || !strings.HasPrefix(day.Name(), dayPrefix) {
+				continue
+			}
+			dir := l.join(table.Name, day.Name())
+			files, err := readDir(dir)
+			if err != nil {
+				return err
+			}
+			left := len(files)
+			for _, f := range files {
+				name := path.Join(table.Name, day.Name(), f.Name())
+				if live[name] || !strings.HasSuffix(name, partSuffix) {
+					continue
+				}
+				if err := os.Remove(filepath.Join(dir, f.Name())); err != nil && !missing(err) {
+					return err
+				}
+				left--
+				l.log.Info("removed a part that the manifest does not name", slog.String("part", name))
+			}
+			if left == 0 {
+				// A directory that is in use again stays.
+				_ = os.Remove(dir)
+			}
+		}
+	}
+	return nil
+}
+
+// retire moves parts that the manifest no longer names to where readers of the
+// previous manifest do not look, and removes those whose grace is over.
+func (l *Lake) retire(parts []Part) error {
+	now := time.Now()
+	if len(parts) > 0 {
+		dir := l.join(oldName, strconv.FormatInt(now.UnixNano(), 10))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("retire parts: %w", err)
+		}
+		for i := range parts {
+			from := l.join(filepath.FromSlash(parts[i].Path))
+			err := os.Rename(from, filepath.Join(dir, path.Base(parts[i].Path)))
+			if err != nil && !missing(err) {
+				return fmt.Errorf("retire parts: %w", err)
+			}
+			_ = os.Remove(filepath.Dir(from)) // succeeds once the day is empty
+		}
+	}
+	return l.purge(now)
+}
+
+// purge removes retired parts whose grace is over.
+func (l *Lake) purge(now time.Time) error {
+	entries, err := readDir(l.join(oldName))
+	if err != nil {
+		return fmt.Errorf("purge old parts: %w", err)
+	}
+	for _, e := range entries {
+		ns, err := strconv.ParseInt(e.Name(), 10, 64)
+		if err != nil || now.Sub(time.Unix(0, ns)) < l.grace {
+			continue
+		}
+		if err := os.RemoveAll(l.join(oldName, e.Name())); err != nil {
+			return fmt.Errorf("purge old parts: %w", err)
+		}
+	}
+	return nil
+}
+
+// readDir lists a directory; one that is missing is empty.
+func readDir(name string) ([]os.DirEntry, error) {
+	entries, err := os.ReadDir(name)
+	if missing(err) {
+		return nil, nil
+	}
+	return entries, err
+}
