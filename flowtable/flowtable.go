@@ -25,6 +25,9 @@ import (
 // state that the table keeps for it inside each connection: pointer-free, and
 // zero when the connection begins.
 type Streams[S any] interface {
+	// Midstream says, before anything else, that a TCP connection begins without
+	// its handshake.
+	Midstream(s *S)
 	// Start says that the first payload byte of a TCP direction is seq. It
 	// comes again where a SYN restarts the sequence.
 	Start(s *S, dir flow.Dir, seq uint32)
@@ -40,8 +43,9 @@ type Streams[S any] interface {
 	Fin(t *flow.Tuple, s *S, dir flow.Dir, now flow.Time)
 	// Flip exchanges the directions: client and server were mistaken.
 	Flip(s *S)
-	// Datagram gets the payload of a UDP packet.
-	Datagram(t *flow.Tuple, s *S, dir flow.Dir, p *flow.Packet)
+	// Datagram gets the payload of a UDP packet. It reports whether the payload
+	// shows that client and server were mistaken.
+	Datagram(t *flow.Tuple, s *S, dir flow.Dir, p *flow.Packet) (reversed bool)
 	// Close ends the connection and returns its services, comma-joined.
 	Close(t *flow.Tuple, s *S) (service string)
 }
@@ -136,8 +140,13 @@ func (t *Table[S]) Process(shard int, pkts []flow.Packet, idx []uint32, now flow
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.out = out
-	for _, i := range idx {
-		s.packet(&pkts[i])
+	for len(idx) > 0 {
+		n := min(len(idx), ahead)
+		s.warm(pkts, idx[:n])
+		for _, i := range idx[:n] {
+			s.packet(&pkts[i])
+		}
+		idx = idx[n:]
 	}
 	s.expire(now, maxExpire)
 	s.out = nil
@@ -228,6 +237,7 @@ type shard[S any] struct {
 	record    flow.Connection // scratch of end
 	history   []byte          // scratch of end
 	stats     Stats
+	warmed    uint32 // keeps the compiler from dropping the reads of warm
 
 	_ [64]byte // keeps two shards' locks out of one cache line
 }

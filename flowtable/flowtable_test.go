@@ -22,6 +22,9 @@ type calls struct {
 	missed  uint64
 }
 
+// mistaken is the length of a datagram that shows the roles to be reversed.
+const mistaken = 77
+
 func (c *calls) add(format string, args ...any) { c.log = append(c.log, fmt.Sprintf(format, args...)) }
 
 func (c *calls) Start(*int32, flow.Dir, uint32) {}
@@ -39,9 +42,11 @@ func (c *calls) Pending(*int32, flow.Dir) bool { return c.pending }
 func (c *calls) Fin(_ *flow.Tuple, _ *int32, dir flow.Dir, _ flow.Time) {
 	c.add("fin %d", dir)
 }
-func (c *calls) Flip(*int32) { c.add("flip") }
-func (c *calls) Datagram(_ *flow.Tuple, _ *int32, dir flow.Dir, p *flow.Packet) {
+func (c *calls) Flip(*int32)      { c.add("flip") }
+func (c *calls) Midstream(*int32) {}
+func (c *calls) Datagram(_ *flow.Tuple, _ *int32, dir flow.Dir, p *flow.Packet) bool {
 	c.add("datagram %d %d", dir, len(p.Payload))
+	return len(p.Payload) == mistaken
 }
 func (c *calls) Close(*flow.Tuple, *int32) string { return "" }
 
@@ -311,6 +316,21 @@ func TestStreamCalls(t *testing.T) {
 	}
 }
 
+func TestCutSegmentsAreNotDelivered(t *testing.T) {
+	pkts := script(t, `
+		0.0 > S 0 0 0
+		0.1 < SA 0 1 0
+		0.2 > A 1 1 10`, 40000, 80)
+	pkts[2].Payload = pkts[2].Payload[:9]
+	conns, c, _ := run(t, flowtable.Config{}, pkts)
+	if diff := cmp.Diff([]string{"ack 0 1001", "ack 1 5001"}, c.log); diff != "" {
+		t.Errorf("calls differ (-want +got):\n%s", diff)
+	}
+	if conns[0].CSPayload != 10 {
+		t.Errorf("payload = %d, want the 10 bytes that were sent", conns[0].CSPayload)
+	}
+}
+
 func TestGapsCountOnlyWhileClean(t *testing.T) {
 	c := &calls{gaps: 2, missed: 700}
 	table, err := flowtable.New(flowtable.Config{}, func(int) flowtable.Streams[int32] { return c })
@@ -365,6 +385,9 @@ func TestOtherProtocols(t *testing.T) {
 		}, []string{"A SF Dd pkts 1/1 bytes 10/90 dur 1s end 4"}},
 		{"UDP reply only", []flow.Packet{datagram(flow.UDP, 0, true, 4000, 53, 90)},
 			[]string{"A SHR ^d pkts 0/1 bytes 0/90 dur 0s end 4"}},
+		{"UDP payload shows that the server spoke first", []flow.Packet{
+			datagram(flow.UDP, 0, false, 53, 53, mistaken), datagram(flow.UDP, 1, true, 53, 53, 9),
+		}, []string{"B SF D^D pkts 1/1 bytes 9/77 dur 1s end 4"}},
 		{"UDP idle for 59 s", []flow.Packet{
 			datagram(flow.UDP, 0, false, 4000, 53, 10), datagram(flow.UDP, 59, true, 4000, 53, 90),
 		}, []string{"A SF Dd pkts 1/1 bytes 10/90 dur 59s end 4"}},

@@ -84,24 +84,27 @@ func (x *index) remove(tag, entry uint32) {
 // slab hands out numbered elements from chunks of fixed size, which never move:
 // growing copies nothing and a pointer stays valid while the element is in use.
 type slab[T any] struct {
-	chunks [][]T
+	chunks []*[chunkSize]T
 	next   uint32
 }
 
-// chunkBits is the binary logarithm of a chunk's elements, chosen so that a
-// chunk of entries fills whole pages.
-const chunkBits = 9
+// chunkSize is the number of elements of a chunk, chosen so that a chunk of
+// entries fills whole pages.
+const (
+	chunkBits = 9
+	chunkSize = 1 << chunkBits
+)
 
 // add returns a new element and its number.
 func (s *slab[T]) add() (uint32, *T) {
 	i := s.next
 	if int(i>>chunkBits) == len(s.chunks) {
-		s.chunks = append(s.chunks, make([]T, 1<<chunkBits))
+		s.chunks = append(s.chunks, new([chunkSize]T))
 	}
 	s.next++
 	return i, s.at(i)
 }
 
 func (s *slab[T]) at(i uint32) *T {
-	return &s.chunks[i>>chunkBits][i&(1<<chunkBits-1)]
+	return &s.chunks[i>>chunkBits][i%chunkSize]
 }

@@ -196,7 +196,8 @@ func (nop) Ack(*flow.Tuple, *int32, flow.Dir, flow.Time, uint32) (int, uint64) {
 func (nop) Pending(*int32, flow.Dir) bool                                      { return false }
 func (nop) Fin(*flow.Tuple, *int32, flow.Dir, flow.Time)                       {}
 func (nop) Flip(*int32)                                                        {}
-func (nop) Datagram(*flow.Tuple, *int32, flow.Dir, *flow.Packet)               {}
+func (nop) Datagram(*flow.Tuple, *int32, flow.Dir, *flow.Packet) bool          { return false }
+func (nop) Midstream(*int32)                                                   {}
 func (nop) Close(*flow.Tuple, *int32) string                                   { return "" }
 
 func BenchmarkProcess(b *testing.B) {

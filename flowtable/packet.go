@@ -4,6 +4,28 @@ package flowtable
 
 import "weir/internal/flow"
 
+// ahead is for how many packets warm fetches memory.
+const ahead = 16
+
+// warm reads the index slots of some packets, then the entries they refer to.
+// The reads do not depend on each other, so that the processor waits for all
+// cache misses at once instead of for one after the other.
+func (s *shard[S]) warm(pkts []flow.Packet, idx []uint32) {
+	var refs [ahead]uint32
+	x := &s.index
+	for j, i := range idx {
+		refs[j%ahead] = x.slots[uint32(pkts[i].Hash>>32)&x.mask].ref
+	}
+	touched := uint32(0)
+	for j := range idx {
+		if ref := refs[j%ahead]; ref != 0 {
+			e := s.slab.at(ref - 1)
+			touched += e.tag + uint32(e.pkts[0]) + e.ends[0].start + uint32(e.histLen)
+		}
+	}
+	s.warmed = touched
+}
+
 // packet finds or makes the connection of p and updates it.
 func (s *shard[S]) packet(p *flow.Packet) {
 	s.stats.Packets++
@@ -89,6 +111,9 @@ func (s *shard[S]) begin(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
 		dir = flow.ToClient
 		s.letter(e, '^')
 	}
+	if p.Proto == flow.TCP && p.TCPFlags&flow.SYN == 0 {
+		s.streams.Midstream(&e.stream)
+	}
 	s.index.insert(tag, i)
 	s.push(i, e, initialClass(p.Proto))
 	s.stats.Connections++
@@ -124,8 +149,8 @@ func (s *shard[S]) udp(e *entry[S], p *flow.Packet, dir flow.Dir) {
 		ep.seen |= seenData
 		s.letterDir(e, 'D', dir)
 	}
-	if len(p.Payload) > 0 {
-		s.streams.Datagram(&e.Tuple, &e.stream, dir, p)
+	if len(p.Payload) > 0 && s.streams.Datagram(&e.Tuple, &e.stream, dir, p) {
+		s.flip(e)
 	}
 }
 

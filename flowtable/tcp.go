@@ -94,7 +94,9 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) {
 	if acked {
 		s.acked(e, dir.Reverse(), p)
 	}
-	if payload > 0 && fl&flow.RST == 0 {
+	// A segment cut by the snap length counts as not seen, as in Zeek: parts of
+	// messages would be mistaken for whole ones.
+	if payload > 0 && fl&flow.RST == 0 && len(p.Payload) >= int(payload) {
 		seq := p.Seq
 		if fl&flow.SYN != 0 {
 			seq++
