@@ -1,0 +1,604 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dissect
+
+import (
+	"encoding/binary"
+
+	"weir/internal/flow"
+)
+
+// DNS over UDP and TCP, mDNS, LLMNR and NetBIOS name service. A record is a
+// query and its reply, paired by the 16-bit identifier, first in first out.
+
+const (
+	dnsHeader = 12
+	// maxQuestions is how many questions a message may have; more are taken for
+	// something else than DNS.
+	maxQuestions = 25
+	// maxPending is how many queries or replies of one identifier wait for their
+	// counterpart, and for how many identifiers, before they are given up.
+	maxPending = 50
+	// maxWaiting is how many messages of a connection wait in all. Zeek has no
+	// such limit, but every new message is compared with them.
+	maxWaiting = 256
+	// maxAnswerText bounds the answers of one record. Compression lets a message
+	// name far more than it holds.
+	maxAnswerText = 64 << 10
+)
+
+// dnsItem is a query or reply that waits for its counterpart.
+type dnsItem struct {
+	ts               flow.Time
+	next             uint32 // number of the next item of the session, plus 1
+	id               uint16
+	qtype, qclass    uint16
+	flags            dnsFlags
+	z, rcode, opcode uint8
+	nameLen          uint16
+	answers          uint16
+	name             [58]byte // the query name, if it fits
+	more             []byte   // a longer name, then the answers of a reply
+}
+
+// dnsFlags are the facts of a record.
+type dnsFlags uint16
+
+const (
+	dnsAA dnsFlags = 1 << iota
+	dnsTC
+	dnsRD
+	dnsRA
+	dnsSawReply    // a reply was seen: rcode is valid
+	dnsSawQuery    // a query was seen
+	dnsHasQuestion // the query's question was read: qtype and qclass are valid
+	dnsHasName     // the name is valid
+	dnsRejected
+)
+
+// dnsMessage is the record that a message makes, with what it is paired with.
+type dnsMessage struct {
+	item     dnsItem
+	name     []byte
+	answers  answers
+	answered bool // an answer was read
+	parsed   bool // the questions and answers were all readable
+}
+
+// dnsSession is what a connection keeps while messages wait.
+type dnsSession struct {
+	written uint32
+	// head and tail are the numbers of the first and last waiting item, plus 1.
+	head, tail uint32
+	count      uint32     // of waiting items
+	stream     *dnsStream // TCP only
+}
+
+// dnsStream puts the messages of a TCP connection together.
+type dnsStream struct {
+	dir [2]struct {
+		buf  []byte // a message that is not complete, behind its length
+		need int    // its length; valid when size is 2
+		size uint8  // how many bytes of the length were seen
+	}
+}
+
+type dns struct {
+	s        *Shard
+	sessions slab[dnsSession]
+	items    slab[dnsItem]
+	streams  []*dnsStream // unused ones
+	msg      dnsMessage
+	nameBuf  []byte
+}
+
+func newDNS(s *Shard) *dns { return &dns{s: s, nameBuf: make([]byte, 0, maxName)} }
+
+func (d *dns) datagram(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
+	if dir == flow.ToServer && a.services == 0 && a.session == 0 && len(data) >= dnsHeader &&
+		data[2]&0x80 != 0 && !multicast(t.Dst) {
+		a.flags |= reversed
+	}
+	d.message(t, a, ts, data)
+}
+
+// multicast reports whether no reply can come from addr.
+func multicast(addr flow.Addr) bool {
+	if addr.Is4() {
+		return addr[12]&0xf0 == 0xe0
+	}
+	return addr[0] == 0xff
+}
+
+func (d *dns) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
+	session := d.open(a)
+	if session.stream == nil {
+		session.stream = d.newStream()
+	}
+	q := &session.stream.dir[dir&1]
+	for len(data) > 0 {
+		if q.size < 2 {
+			q.need = q.need<<8 | int(data[0])
+			q.size++
+			data = data[1:]
+			continue
+		}
+		if len(q.buf) == 0 && len(data) >= q.need {
+			msg := data[:q.need]
+			data = data[q.need:]
+			q.size, q.need = 0, 0
+			d.message(t, a, ts, msg)
+			continue
+		}
+		n := min(q.need-len(q.buf), len(data))
+		var ok bool
+		if q.buf, ok = d.s.bufs.add(q.buf, data[:n]); !ok {
+			d.stop(a, dir)
+			return
+		}
+		data = data[n:]
+		if len(q.buf) == q.need {
+			d.message(t, a, ts, q.buf)
+			q.buf, q.size, q.need = q.buf[:0], 0, 0
+		}
+	}
+	if len(q.buf) == 0 && q.buf != nil {
+		d.s.bufs.release(q.buf)
+		q.buf = nil
+	}
+}
+
+// stop gives up a direction of a TCP connection.
+func (d *dns) stop(a *App, dir flow.Dir) {
+	a.flags |= doneToServer << (dir & 1)
+	if id, ok := a.has(); ok {
+		q := &d.sessions.at(id).stream.dir[dir&1]
+		d.s.bufs.release(q.buf)
+		q.buf = nil
+	}
+}
+
+func (d *dns) gap(_ *flow.Tuple, a *App, dir flow.Dir, _ flow.Time, _ uint64) {
+	d.s.stats.Gaps++
+	d.stop(a, dir)
+}
+
+// fin reads what is there of a message whose rest will not come.
+func (d *dns) fin(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time) {
+	id, ok := a.has()
+	if !ok {
+		return
+	}
+	session := d.sessions.at(id)
+	if session.stream == nil {
+		return
+	}
+	q := &session.stream.dir[dir&1]
+	if len(q.buf) > 0 {
+		d.message(t, a, ts, q.buf)
+	}
+	d.stop(a, dir)
+}
+
+func (d *dns) close(t *flow.Tuple, a *App) {
+	id, ok := a.has()
+	if !ok {
+		return
+	}
+	session := d.sessions.at(id)
+	if st := session.stream; st != nil {
+		for i := range st.dir {
+			d.s.bufs.release(st.dir[i].buf)
+		}
+		*st = dnsStream{}
+		d.streams = append(d.streams, st)
+		session.stream = nil
+	}
+	for session.head != 0 {
+		d.writeItem(t, session, d.unlink(session, 0, session.head-1))
+	}
+	d.free(a, id)
+}
+
+// open returns the connection's session, which is made if there is none.
+func (d *dns) open(a *App) *dnsSession {
+	id, ok := a.has()
+	if !ok {
+		id = d.sessions.get()
+		*d.sessions.at(id) = dnsSession{written: d.s.attach(a, id)}
+	}
+	return d.sessions.at(id)
+}
+
+func (d *dns) free(a *App, id uint32) {
+	d.s.detach(a, d.sessions.at(id).written)
+	d.sessions.put(id)
+}
+
+func (d *dns) newStream() *dnsStream {
+	if n := len(d.streams); n > 0 {
+		st := d.streams[n-1]
+		d.streams = d.streams[:n-1]
+		return st
+	}
+	return new(dnsStream)
+}
+
+// message reads one message and pairs it.
+func (d *dns) message(t *flow.Tuple, a *App, ts flow.Time, data []byte) {
+	if len(data) < dnsHeader {
+		return
+	}
+	opcode := data[2] >> 3 & 15
+	tracked := opcode == 0 || opcode == 4 || opcode == 5
+	m := &d.msg
+	m.item = dnsItem{
+		ts: ts, id: binary.BigEndian.Uint16(data), opcode: opcode,
+	}
+	m.name, m.answers, m.answered, m.parsed = nil, m.answers[:0], false, false
+	reply := data[2]&0x80 != 0
+	questions := be16(data, 4)
+	if reply {
+		m.item.flags = dnsSawReply
+		m.item.rcode = data[3] & 15
+		if m.item.rcode != 0 && questions == 0 {
+			m.item.flags |= dnsRejected
+		}
+	} else {
+		m.item.flags = dnsSawQuery
+	}
+	if questions > maxQuestions {
+		d.s.stats.Violations++
+		a.retract(protoDNS)
+	} else {
+		d.parse(t, data, reply)
+	}
+	if m.parsed {
+		a.confirm(protoDNS)
+	}
+	if tracked {
+		d.pair(t, a, reply)
+	}
+}
+
+// parse reads the questions and answers of a message into d.msg.
+func (d *dns) parse(t *flow.Tuple, data []byte, reply bool) {
+	m := &d.msg
+	netbios := t.Dport == 137
+	off := dnsHeader
+	rejected := reply && be16(data, 6)|be16(data, 8)|be16(data, 10) == 0
+	for range be16(data, 4) {
+		at := off
+		if off = skipName(data, off, netbios); len(data)-off < 4 {
+			return
+		}
+		switch {
+		case !reply:
+			m.name, _ = appendName(d.nameBuf[:0], data, at, netbios)
+			m.item.flags |= dnsHasQuestion | dnsHasName
+			m.item.qtype, m.item.qclass = be16(data, off), be16(data, off+2)
+			m.item.z = data[3] >> 4 & 7
+			m.item.flags &^= dnsTC | dnsRD
+			if data[2]&2 != 0 {
+				m.item.flags |= dnsTC
+			}
+			if data[2]&1 != 0 {
+				m.item.flags |= dnsRD
+			}
+		case rejected:
+			m.item.flags |= dnsRejected
+		}
+		off += 4
+	}
+	if netbios && m.item.flags&dnsHasQuestion != 0 && t.Proto == flow.UDP {
+		decoded := appendNetBIOS(m.name[len(m.name):], m.name)
+		if len(decoded) > 0 {
+			m.name = decoded
+		}
+	}
+	for range be16(data, 6) {
+		owner := off
+		if off = skipName(data, off, netbios); len(data)-off < 4 {
+			return
+		}
+		typ := be16(data, off)
+		ttl := be32(data, off+4)
+		length := int(be16(data, off+8))
+		if off += 10; off > len(data) || length > len(data)-off {
+			return
+		}
+		if reply && m.item.opcode != 5 && len(m.answers) < maxAnswerText {
+			if !d.answer(data, owner, off, length, typ, ttl, netbios) {
+				return
+			}
+		} else if len(m.answers) >= maxAnswerText {
+			d.s.stats.Truncated++
+			return
+		}
+		off += length
+	}
+	m.parsed = true
+}
+
+// answer reads one answer of a reply. It reports false where the message cannot
+// be read further.
+func (d *dns) answer(data []byte, owner, off, length int, typ uint16, ttl uint32, netbios bool) bool {
+	m := &d.msg
+	start := len(m.answers)
+	list := binary.BigEndian.AppendUint32(m.answers, ttl)
+	list = binary.BigEndian.AppendUint32(list, 0)
+	list, result := appendAnswer(list, data, owner, off, length, typ, netbios)
+	m.answers = list
+	n := len(list) - start - answerHead
+	if result == rrSilent || result == rrBroken || n == 0 {
+		m.answers = list[:start]
+	} else {
+		binary.BigEndian.PutUint32(list[start+4:], uint32(n))
+		m.item.answers++
+	}
+	if result == rrSilent || result == rrBroken {
+		return result == rrSilent
+	}
+	if !m.answered {
+		m.answered = true
+		m.item.flags |= dnsHasName
+		m.name, _ = appendName(d.nameBuf[:0], data, owner, netbios)
+		if data[2]&4 != 0 {
+			m.item.flags |= dnsAA
+		}
+		if data[3]&0x80 != 0 {
+			m.item.flags |= dnsRA
+		}
+	}
+	return result == rrText
+}
+
+// pair writes the record of d.msg and its counterpart, or keeps it until that
+// comes.
+func (d *dns) pair(t *flow.Tuple, a *App, reply bool) {
+	m := &d.msg
+	want, mine := dnsSawReply, dnsSawQuery
+	if reply {
+		want, mine = dnsSawQuery, dnsSawReply
+	}
+	id, ok := a.has()
+	if ok {
+		session := d.sessions.at(id)
+		prev, at := uint32(0), session.head
+		for at != 0 {
+			item := d.items.at(at - 1)
+			if item.id == m.item.id && item.flags&want != 0 {
+				break
+			}
+			prev, at = at, item.next
+		}
+		if at != 0 {
+			d.writePair(t, session, d.unlink(session, prev, at-1), reply)
+			if session.head == 0 && session.stream == nil {
+				d.free(a, id)
+			}
+			return
+		}
+		d.makeRoom(t, session, m.item.id, mine)
+	} else {
+		d.open(a)
+		id, _ = a.has()
+	}
+	session := d.sessions.at(id)
+	d.keep(session)
+}
+
+// makeRoom gives up waiting messages where there are too many of them. The first
+// query of a connection is never given up, as in Zeek, which keeps it elsewhere.
+func (d *dns) makeRoom(t *flow.Tuple, session *dnsSession, id uint16, mine dnsFlags) {
+	if session.count <= maxPending {
+		return
+	}
+	same, others, first := 0, 0, true
+	var seen [maxPending + 1]uint16
+	for at := session.head; at != 0; {
+		item := d.items.at(at - 1)
+		at = item.next
+		if item.flags&mine == 0 {
+			continue
+		}
+		if first && mine == dnsSawQuery {
+			first = false
+			continue
+		}
+		if item.id == id {
+			same++
+			continue
+		}
+		known := false
+		for _, v := range seen[:others] {
+			known = known || v == item.id
+		}
+		if !known && others < len(seen) {
+			seen[others] = item.id
+			others++
+		}
+	}
+	flushSame := same > maxPending
+	flushAll := same == 0 && others > maxPending || session.count >= maxWaiting
+	if !flushSame && !flushAll {
+		return
+	}
+	first = true
+	prev := uint32(0)
+	for at := session.head; at != 0; {
+		item := d.items.at(at - 1)
+		next := item.next
+		keep := item.flags&mine == 0 || !flushAll && item.id != id
+		if !keep && first && mine == dnsSawQuery {
+			keep = true
+		}
+		if item.flags&mine != 0 {
+			first = false
+		}
+		if keep {
+			prev = at
+		} else {
+			d.writeItem(t, session, d.unlink(session, prev, at-1))
+		}
+		at = next
+	}
+}
+
+// keep appends d.msg to the waiting messages.
+func (d *dns) keep(session *dnsSession) {
+	m := &d.msg
+	number := d.items.get()
+	item := d.items.at(number)
+	more := item.more[:0]
+	*item = m.item
+	item.nameLen = uint16(len(m.name))
+	room := true
+	if len(m.name) <= len(item.name) {
+		copy(item.name[:], m.name)
+	} else if more, room = d.s.bufs.add(more, m.name); !room {
+		item.nameLen = uint16(copy(item.name[:], m.name))
+	}
+	if room && len(m.answers) > 0 {
+		if more, room = d.s.bufs.add(more, m.answers); !room {
+			item.answers = 0
+		}
+	}
+	if !room {
+		d.s.stats.Truncated++
+	}
+	item.more = more
+	if session.tail == 0 {
+		session.head = number + 1
+	} else {
+		d.items.at(session.tail - 1).next = number + 1
+	}
+	session.tail = number + 1
+	session.count++
+}
+
+// unlink takes the item of a number, which follows the one numbered prev-1, from
+// the waiting ones.
+func (d *dns) unlink(session *dnsSession, prev, number uint32) uint32 {
+	item := d.items.at(number)
+	session.count--
+	if prev == 0 {
+		session.head = item.next
+	} else {
+		d.items.at(prev - 1).next = item.next
+	}
+	if session.tail == number+1 {
+		session.tail = prev
+	}
+	return number
+}
+
+// text returns the name and the answers of an item.
+func (i *dnsItem) text() ([]byte, answers) {
+	n := int(i.nameLen)
+	if n <= len(i.name) {
+		return i.name[:n], i.more
+	}
+	return i.more[:n], i.more[n:]
+}
+
+func (d *dns) freeItem(number uint32) {
+	item := d.items.at(number)
+	d.s.bufs.release(item.more)
+	item.more = nil
+	d.items.put(number)
+}
+
+// writeItem writes a message that found no counterpart.
+func (d *dns) writeItem(t *flow.Tuple, session *dnsSession, number uint32) {
+	item := d.items.at(number)
+	name, list := item.text()
+	d.write(t, session, item, name, list, 0)
+	d.freeItem(number)
+}
+
+// writePair writes the record of a waiting message and d.msg.
+func (d *dns) writePair(t *flow.Tuple, session *dnsSession, number uint32, reply bool) {
+	m := &d.msg
+	item := d.items.at(number)
+	name, list := item.text()
+	rtt := int64(0)
+	if reply {
+		item.rcode = m.item.rcode
+		item.flags |= m.item.flags & (dnsSawReply | dnsRejected | dnsAA | dnsRA)
+		if item.flags&dnsHasName == 0 && m.item.flags&dnsHasName != 0 {
+			item.flags |= dnsHasName
+			name = m.name
+		}
+		list = m.answers
+		if m.answered {
+			rtt = m.item.ts.Micro() - item.ts.Micro()
+		}
+	} else {
+		item.flags |= dnsSawQuery
+		if m.item.flags&dnsHasQuestion != 0 {
+			item.flags = item.flags&^(dnsTC|dnsRD) | m.item.flags
+			item.qtype, item.qclass, item.z = m.item.qtype, m.item.qclass, m.item.z
+			name = m.name
+		}
+	}
+	item.opcode = m.item.opcode
+	d.write(t, session, item, name, list, rtt)
+	d.freeItem(number)
+}
+
+func (d *dns) write(
+	t *flow.Tuple, session *dnsSession, item *dnsItem, name []byte, list answers, rtt int64,
+) {
+	if !d.s.begin(flow.DNS, t, item.ts, &session.written) {
+		return
+	}
+	out := d.s.Out
+	netbios := t.Dport == 137
+	out.SetInt(flow.DNSTransID, int64(item.id))
+	if rtt != 0 {
+		out.SetInt(flow.DNSRTT, rtt)
+	}
+	if item.flags&dnsHasName != 0 {
+		out.SetText(flow.DNSQuery, name)
+	}
+	if item.flags&dnsHasQuestion != 0 {
+		out.SetInt(flow.DNSQClass, int64(item.qclass))
+		d.setName(flow.DNSQClassName, qclassName(item.qclass), "qclass-", item.qclass)
+		out.SetInt(flow.DNSQType, int64(item.qtype))
+		text := qtypeName(item.qtype)
+		if netbios && item.qtype == rrSRV && t.Proto == flow.UDP {
+			text = "NBSTAT"
+		}
+		d.setName(flow.DNSQTypeName, text, "query-", item.qtype)
+	}
+	if item.flags&dnsSawReply != 0 {
+		out.SetInt(flow.DNSRcode, int64(item.rcode))
+		out.SetString(flow.DNSRcodeName, rcodeName(item.rcode))
+	}
+	out.SetBool(flow.DNSAA, item.flags&dnsAA != 0)
+	out.SetBool(flow.DNSTC, item.flags&dnsTC != 0)
+	out.SetBool(flow.DNSRD, item.flags&dnsRD != 0)
+	out.SetBool(flow.DNSRA, item.flags&dnsRA != 0)
+	out.SetInt(flow.DNSZ, int64(item.z))
+	for _, text := range list.each {
+		out.AppendText(flow.DNSAnswers, text)
+	}
+	for ttl := range list.each {
+		out.AppendInt(flow.DNSTTLs, int64(ttl)*1e6)
+	}
+	out.SetBool(flow.DNSRejected, item.flags&dnsRejected != 0)
+	out.SetInt(flow.DNSOpcode, int64(item.opcode))
+	out.SetString(flow.DNSOpcodeName, opcodeName(item.opcode, netbios))
+}
+
+// setName sets an attribute to the name of a number, or to the number behind a
+// prefix where it has no name.
+func (d *dns) setName(attr int, name, prefix string, number uint16) {
+	if name != "" {
+		d.s.Out.SetString(attr, name)
+		return
+	}
+	d.nameBuf = appendNumber(append(d.nameBuf[:0], prefix...), uint32(number))
+	d.s.Out.SetText(attr, d.nameBuf)
+}

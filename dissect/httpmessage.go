@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dissect
+
+import (
+	"bytes"
+	"encoding/base64"
+
+	"weir/internal/flow"
+)
+
+// Texts of an exchange, by the attribute they become. The order is that in
+// which they are written.
+const (
+	textMethod = iota
+	textHost
+	textURI
+	textReferrer
+	textVersion
+	textAgent
+	textOrigin
+	textStatus
+	textInfo
+	textUser
+	textCount
+)
+
+// maxProxied is how many headers of proxies one record lists.
+const maxProxied = 8
+
+// httpExchange is a request and its reply.
+type httpExchange struct {
+	ts        flow.Time
+	next      uint32 // number of the next exchange of the session, plus 1
+	number    uint32 // Zeek's: replies find their requests by it
+	depth     uint32
+	code      uint16
+	info      uint16
+	has       uint16 // bits by text; hasCode, hasInfo
+	nproxied  uint8
+	requested int64 // bytes of the request's body
+	replied   int64 // bytes of the reply's body
+	spans     [textCount][2]uint16
+	proxied   [maxProxied][2]uint16
+	text      []byte // the texts, in the order in which they came
+}
+
+const (
+	hasCode = 1 << (textCount + iota)
+	hasInfo
+)
+
+// exchange returns the number of the exchange that a message of a direction
+// belongs to, which is made if there is none.
+func (h *http) exchange(c *httpSession, dir flow.Dir) uint32 {
+	number := c.request
+	if dir == flow.ToClient {
+		number = c.response
+	}
+	if at := h.find(c, number); at != 0 {
+		return at - 1
+	}
+	id := h.exchanges.get()
+	c.depth++
+	*h.exchanges.at(id) = httpExchange{ts: c.last, number: number, depth: c.depth}
+	if c.tail == 0 {
+		c.head = id + 1
+	} else {
+		h.exchanges.at(c.tail - 1).next = id + 1
+	}
+	c.tail = id + 1
+	c.count++
+	return id
+}
+
+// find returns the number of the exchange with Zeek's number, plus 1; 0 if it
+// was written or never made.
+func (h *http) find(c *httpSession, number uint32) uint32 {
+	if c.tail != 0 && h.exchanges.at(c.tail-1).number == number {
+		return c.tail
+	}
+	for at := c.head; at != 0; {
+		x := h.exchanges.at(at - 1)
+		if x.number == number {
+			return at
+		}
+		at = x.next
+	}
+	return 0
+}
+
+// set gives a text a value.
+func (h *http) set(x *httpExchange, text int, value []byte) {
+	if span, ok := h.keep(x, value); ok {
+		x.spans[text] = span
+		x.has |= 1 << text
+	}
+}
+
+// keep stores a value with the exchange.
+func (h *http) keep(x *httpExchange, value []byte) ([2]uint16, bool) {
+	at := len(x.text)
+	ok := at+len(value) < 1<<16
+	if ok {
+		x.text, ok = h.s.bufs.add(x.text, value)
+	}
+	if !ok {
+		h.s.stats.Truncated++
+		return [2]uint16{}, false
+	}
+	return [2]uint16{uint16(at), uint16(len(value))}, true
+}
+
+// requestLine begins a request.
+func (h *http) requestLine(t *flow.Tuple, a *App, c *httpSession, line []byte) {
+	q := &c.side[flow.ToServer]
+	n := 0
+	for n < len(line) && isToken(line[n]) {
+		n++
+	}
+	rest := skipSpace(line[n:])
+	if n == 0 || len(rest) == len(line)-n {
+		h.badRequest(a, c, line)
+		return
+	}
+	uri, version := splitRequest(rest)
+	if version == 0x0009 && (n < 3 || len(uri) == 0) {
+		h.badRequest(a, c, line)
+		return
+	}
+	a.confirm(protoHTTP)
+	q.version = version
+	head := bytes.EqualFold(line[:n], []byte("HEAD"))
+	if c.unanswered < 128 && head {
+		c.heads[c.unanswered>>6] |= 1 << (c.unanswered & 63)
+	}
+	c.unanswered++
+	if n <= 7 && bytes.EqualFold(line[:n], []byte("CONNECT")[:n]) {
+		c.connect = true
+	}
+	if c.request < c.response {
+		c.request = c.response
+	}
+	if c.count > maxRequests {
+		if c.response == 0 {
+			c.response++
+		}
+		for at := c.head; at != 0; {
+			x := h.exchanges.at(at - 1)
+			id := at - 1
+			if at = x.next; x.number >= c.response && x.number < c.request {
+				h.write(t, c, id)
+			}
+		}
+		c.response = max(c.response, c.request)
+	}
+	c.request++
+	x := h.exchanges.at(h.exchange(c, flow.ToServer))
+	h.set(x, textMethod, line[:n])
+	h.scratch = unescape(h.scratch[:0], uri)
+	h.set(x, textURI, h.scratch)
+	h.begin(q, bodyMaybe)
+	if version == 0x0009 {
+		r := &c.side[flow.ToClient]
+		r.old, r.state = true, httpRest
+	}
+}
+
+// badRequest ends the requests of a connection, unless the line is empty.
+func (h *http) badRequest(a *App, c *httpSession, line []byte) {
+	if len(line) > 0 {
+		h.s.stats.Violations++
+		c.side[flow.ToServer].state = httpNothing
+		if c.seen < lateBytes {
+			a.retract(protoHTTP)
+		}
+	}
+}
+
+// statusLine begins a reply. It reports false where the session has ended.
+func (h *http) statusLine(t *flow.Tuple, a *App, c *httpSession, line []byte) bool {
+	q := &c.side[flow.ToClient]
+	rest := line
+	if hasPrefixFold(line, "HTTP/", false) == yes {
+		rest = line[5:]
+		q.version = parseVersion(rest)
+		for len(rest) > 0 && !isLWS(rest[0]) {
+			rest = rest[1:]
+		}
+		rest = skipSpace(rest)
+	} else {
+		rest = nil
+	}
+	if len(rest) < 3 {
+		return len(line) == 0 || h.violate(t, a, c)
+	}
+	if c.unanswered > 0 {
+		a.confirm(protoHTTP)
+	}
+	c.code = 0
+	if isDigit(rest[0]) && isDigit(rest[1]) && isDigit(rest[2]) {
+		c.code = uint16(rest[0]-'0')*100 + uint16(rest[1]-'0')*10 + uint16(rest[2]-'0')
+	}
+	reason := []byte("<empty>")
+	for i := 3; i < len(rest); i++ {
+		if isLWS(rest[i]) {
+			reason = skipSpace(rest[i:])
+			break
+		}
+	}
+	h.reply(c, reason)
+	if c.connect && c.code != 200 {
+		c.connect = false
+	}
+	expect := bodyExpected
+	if c.unanswered > 0 && c.heads[0]&1 != 0 || c.code >= 100 && c.code < 200 ||
+		c.code == 204 || c.code == 304 {
+		expect = bodyNever
+	}
+	h.begin(q, expect)
+	return true
+}
+
+// reply notes a status line.
+func (h *http) reply(c *httpSession, reason []byte) {
+	if at := h.find(c, c.response); at == 0 || h.exchanges.at(at-1).answered() {
+		c.response++
+	}
+	x := h.exchanges.at(h.exchange(c, flow.ToClient))
+	x.code = c.code
+	x.has |= hasCode
+	h.set(x, textStatus, reason)
+	v := c.side[flow.ToClient].version
+	h.set(x, textVersion, []byte{'0' + byte(v>>8), '.', '0' + byte(v)})
+	if c.code >= 100 && c.code <= 199 {
+		x.info = c.code
+		x.has |= hasInfo
+		h.set(x, textInfo, reason)
+	}
+}
+
+// answered reports whether the exchange has its final status.
+func (x *httpExchange) answered() bool {
+	return x.has&hasCode != 0 && (x.code < 100 || x.code > 199)
+}
+
+// beginOld begins an HTTP/0.9 reply, which is a body and nothing else.
+func (h *http) beginOld(c *httpSession, a *App) {
+	q := &c.side[flow.ToClient]
+	q.version = 0x0009
+	if c.unanswered > 0 {
+		a.confirm(protoHTTP)
+		h.answered(c)
+	}
+	c.closing = true
+	h.reply(c, []byte("<empty>"))
+	h.begin(q, bodyExpected)
+	q.state, q.ongoing = httpRest, true
+}
+
+// begin starts a message behind its first line.
+func (h *http) begin(q *httpSide, expect httpExpect) {
+	h.freeZip(q)
+	q.state, q.expect, q.ongoing = httpHeader, expect, true
+	q.trailer, q.chunked, q.zipped, q.partial = false, false, false, false
+	q.length, q.span, q.left, q.body = -1, -1, 0, 0
+}
+
+// endHeader finds out what follows the headers.
+func (h *http) endHeader(t *flow.Tuple, c *httpSession, dir flow.Dir) {
+	q := &c.side[dir&1]
+	switch {
+	case q.trailer, q.expect == bodyNever:
+		h.made(t, c, dir, false)
+	case len(q.mark) > 0 && !q.chunked && q.length < 0:
+		q.state = httpMultipart
+	case q.chunked:
+		q.state = httpChunkSize
+	case q.length == 0:
+		h.made(t, c, dir, false)
+	case q.length > 0:
+		q.state, q.left = httpBody, q.length
+	case c.closing || q.zipped:
+		q.state = httpRest
+	case q.expect == bodyExpected:
+		q.state = httpLines
+	default:
+		h.made(t, c, dir, false)
+	}
+}
+
+// made ends the message that a direction is in, if any: the request or reply is
+// complete, or will not be.
+func (h *http) made(t *flow.Tuple, c *httpSession, dir flow.Dir, interrupted bool) {
+	q := &c.side[dir&1]
+	if !q.ongoing {
+		return
+	}
+	if q.held {
+		q.held = false
+		h.header(c, dir, q.buf)
+		q.buf = q.buf[:0]
+	}
+	if q.state == httpLines {
+		q.body -= q.left // Zeek counts whole lines
+	}
+	q.ongoing = false
+	h.freeZip(q)
+	h.s.bufs.release(q.mark)
+	q.mark = nil
+	id := h.exchange(c, dir)
+	x := h.exchanges.at(id)
+	q.state = httpFirst
+	if interrupted {
+		q.state = httpNothing
+	}
+	if dir == flow.ToServer {
+		x.requested = q.body
+		return
+	}
+	x.replied = q.body
+	if x.has&hasCode == 0 || x.answered() {
+		h.write(t, c, id)
+	}
+	if c.code < 100 || c.code >= 200 {
+		h.answered(c)
+	}
+	if c.code == 101 && c.unanswered == 1 && c.upgrade && c.protocol {
+		// What follows is another protocol, in both directions.
+		c.side[flow.ToServer].state, q.state = httpNothing, httpNothing
+	}
+	c.code, c.upgrade, c.protocol = 0, false, false
+}
+
+// answered takes the first request from the unanswered ones.
+func (h *http) answered(c *httpSession) {
+	if c.unanswered > 0 {
+		c.unanswered--
+		c.heads[0] = c.heads[0]>>1 | c.heads[1]<<63
+		c.heads[1] >>= 1
+	}
+}
+
+// write writes an exchange and frees it.
+func (h *http) write(t *flow.Tuple, c *httpSession, id uint32) {
+	x := h.exchanges.at(id)
+	if c.head == id+1 {
+		if c.head = x.next; c.head == 0 {
+			c.tail = 0
+		}
+	} else {
+		at := c.head
+		for h.exchanges.at(at-1).next != id+1 {
+			at = h.exchanges.at(at - 1).next
+		}
+		h.exchanges.at(at - 1).next = x.next
+		if c.tail == id+1 {
+			c.tail = at
+		}
+	}
+	c.count--
+	if h.s.begin(flow.HTTP, t, x.ts, &c.written) {
+		h.fill(x)
+	}
+	h.s.bufs.release(x.text)
+	x.text = nil
+	h.exchanges.put(id)
+}
+
+// fill sets the attributes of the record begun last.
+func (h *http) fill(x *httpExchange) {
+	out := h.s.Out
+	out.SetInt(flow.HTTPTransDepth, int64(x.depth))
+	attrs := [textCount]int{
+		flow.HTTPMethod, flow.HTTPHost, flow.HTTPURI, flow.HTTPReferrer, flow.HTTPVersion,
+		flow.HTTPUserAgent, flow.HTTPOrigin, flow.HTTPStatusMsg, flow.HTTPInfoMsg, flow.HTTPUsername,
+	}
+	for i, attr := range attrs {
+		if x.has&(1<<i) != 0 {
+			at, n := int(x.spans[i][0]), int(x.spans[i][1])
+			out.SetText(attr, x.text[at:at+n])
+		}
+	}
+	if x.has&hasCode != 0 {
+		out.SetInt(flow.HTTPStatusCode, int64(x.code))
+	}
+	if x.has&hasInfo != 0 {
+		out.SetInt(flow.HTTPInfoCode, int64(x.info))
+	}
+	out.SetInt(flow.HTTPRequestBodyLen, x.requested)
+	out.SetInt(flow.HTTPResponseBodyLen, x.replied)
+	for _, span := range x.proxied[:x.nproxied] {
+		at, n := int(span[0]), int(span[1])
+		out.AppendText(flow.HTTPProxied, x.text[at:at+n])
+	}
+}
+
+// user notes the user name of Basic authentication, never the password.
+func (h *http) user(x *httpExchange, value []byte) {
+	if len(value) < 6 || !bytes.EqualFold(value[:6], []byte("Basic ")) {
+		return
+	}
+	coded := skipSpace(value[6:])
+	for len(coded) > 0 && (coded[len(coded)-1] == '=' || isLWS(coded[len(coded)-1])) {
+		coded = coded[:len(coded)-1]
+	}
+	// Whole groups up to the colon are enough, and the password stays coded.
+	h.scratch = h.scratch[:0]
+	for len(coded) > 0 {
+		var group [3]byte
+		k := min(4, len(coded))
+		n, err := base64.RawStdEncoding.Decode(group[:], coded[:k])
+		if err != nil {
+			return
+		}
+		if i := bytes.IndexByte(group[:n], ':'); i >= 0 {
+			h.set(x, textUser, append(h.scratch, group[:i]...))
+			return
+		}
+		h.scratch = append(h.scratch, group[:n]...)
+		coded = coded[k:]
+	}
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dissect
+
+import "weir/internal/flow"
+
+// probeLen is how many first bytes of a direction may be kept until a protocol
+// is known. Every detector decides with fewer.
+const probeLen = 64
+
+// probe is the session of a connection whose first bytes are too few to tell.
+type probe struct {
+	written uint32
+	n       [2]uint8
+	data    [2][probeLen]byte
+}
+
+// detect looks at the first bytes of a direction and gives the connection its
+// dissector. Protocols in the bit set not are out of question.
+func (s *Shard) detect(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte, not uint32) {
+	first := data
+	kept, rest := 0, data
+	id, ok := a.has()
+	if ok {
+		p := s.probes.at(id)
+		if kept = int(p.n[dir]); kept > 0 {
+			n := copy(s.joined[:], p.data[dir][:kept])
+			n += copy(s.joined[n:], data)
+			first, rest = s.joined[:n], data[n-kept:]
+		}
+	}
+	ports := t
+	if a.flags&inside != 0 {
+		ports = &s.noPorts
+	}
+	undecided := false
+	for i := range s.protos {
+		p := &s.protos[i]
+		if p.tcp == nil || not>>i&1 != 0 || p.whole && a.flags&midstream != 0 {
+			continue
+		}
+		switch p.tcp(ports, dir, first) {
+		case yes:
+			s.start(t, a, uint8(i+1), dir, ts, first, rest, kept > 0)
+			return
+		case maybe:
+			undecided = true
+		}
+		if undecided {
+			// A later protocol may know the bytes by the port alone; this one
+			// has not had enough of them yet.
+			break
+		}
+	}
+	if !undecided || kept+len(data) >= probeLen {
+		s.unknown(a, dir)
+		return
+	}
+	if !ok {
+		id = s.probes.get()
+		*s.probes.at(id) = probe{}
+		s.probes.at(id).written = s.attach(a, id)
+	}
+	p := s.probes.at(id)
+	p.n[dir] += uint8(copy(p.data[dir][kept:], data))
+}
+
+// start hands the connection over to a dissector, with the bytes kept so far.
+func (s *Shard) start(t *flow.Tuple, a *App, proto uint8, dir flow.Dir, ts flow.Time,
+	first, rest []byte, joined bool,
+) {
+	n := 0
+	if id, ok := a.has(); ok {
+		p := s.probes.at(id)
+		n = copy(s.other[:], p.data[dir.Reverse()][:p.n[dir.Reverse()]])
+		s.freeProbe(a)
+	}
+	a.proto = proto
+	// Each call may end with a dissector that gave up, or that handed the
+	// connection on.
+	if n > 0 {
+		s.Stream(t, a, dir.Reverse(), ts, s.other[:n])
+	}
+	s.Stream(t, a, dir, ts, first)
+	if joined {
+		s.Stream(t, a, dir, ts, rest)
+	}
+}
+
+// unknown marks a direction as of no use. Where the other direction is of none
+// either, the connection's session goes.
+func (s *Shard) unknown(a *App, dir flow.Dir) {
+	s.stats.Unknown++
+	a.flags |= doneToServer << (dir & 1)
+	id, ok := a.has()
+	if !ok {
+		return
+	}
+	p := s.probes.at(id)
+	p.n[dir] = 0
+	if p.n[dir.Reverse()] == 0 {
+		s.freeProbe(a)
+	}
+}
+
+func (s *Shard) freeProbe(a *App) {
+	id, _ := a.has()
+	s.detach(a, s.probes.at(id).written)
+	s.probes.put(id)
+}
+
+// restart makes the connection one whose payload was not looked at yet: the
+// dissector that had it found that another protocol begins here. Its ports tell
+// nothing about that one.
+func (a *App) restart() {
+	a.proto = 0
+	a.flags = a.flags&^doneBoth | inside
+}

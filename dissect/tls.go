@@ -1,0 +1,730 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dissect
+
+import "weir/internal/flow"
+
+// SSLv2, SSLv3 and TLS over TCP. One record per connection, written when the
+// handshake is complete, when it turns out not to be TLS, or at the end; after
+// that nothing more is wanted.
+
+// TLS record types.
+const (
+	recChange    = 20
+	recAlert     = 21
+	recHandshake = 22
+	recData      = 23
+	recHeartbeat = 24
+)
+
+// Handshake messages that are read.
+const (
+	helloClient    = 1
+	helloServer    = 2
+	helloRetry     = 6
+	certificate    = 11
+	keyExchange    = 12
+	clientExchange = 16
+)
+
+// Protocol versions.
+const (
+	versionSSL2  = 0x0002
+	versionSSL3  = 0x0300
+	versionTLS12 = 0x0303
+	versionTLS13 = 0x0304
+)
+
+// maxHistory is how many letters the history of a handshake may have.
+const maxHistory = 100
+
+// tlsSide is one direction of a connection.
+type tlsSide struct {
+	buf       []byte // a handshake message that is not complete
+	left      int    // bytes of the record still to come
+	msgLeft   int    // bytes of the handshake message still to come
+	msgLen    int
+	head      [5]byte // the header of the record
+	msgHead   [4]byte // the header of the handshake message
+	nhead     uint8   // how much of them is there
+	nmsg      uint8
+	encrypted bool
+	begun     bool // a record of the direction was read
+	second    bool // one byte of an alert was read, which is in level
+	level     uint8
+}
+
+// tlsSession is what a connection keeps during the handshake.
+type tlsSession struct {
+	written   uint32
+	side      [2]tlsSide
+	ts        flow.Time
+	started   bool // ts is set: there is something to write
+	done      bool // the record was written
+	flipped   bool // the client of the handshake is the server of the connection
+	ssl2      bool // the connection goes on in SSLv2
+	hasCipher bool
+	hasCurve  bool
+	hasAlert  bool
+	ticket    bool // the client has a ticket and no session id
+	exchanged bool // the client's key exchange was seen
+	psk       bool // the client offered a pre-shared key
+	resumed   bool
+	estab     bool
+	retry     bool // the server hello is a retry request
+	alert     uint8
+	idLen     uint8
+	nhistory  uint8
+	version   uint16 // negotiated, 0 if not known
+	curve     uint16
+	cipher    uint32
+	nameLen   uint16 // of the server name, which is first in text
+	protoLen  uint16 // of the protocol, which follows
+	hasName   bool
+	hasProto  bool
+	id        [32]byte // the client's session id
+	history   [maxHistory]byte
+	text      []byte
+}
+
+type tls struct {
+	s        *Shard
+	sessions slab[tlsSession]
+	scratch  []byte
+}
+
+func newTLS(s *Shard) *tls { return &tls{s: s} }
+
+// detectTLS knows a hello in a handshake record, behind an alert for a server,
+// and an SSLv2 client hello. On TLS's own ports any first record will do.
+func detectTLS(t *flow.Tuple, dir flow.Dir, data []byte) verdict {
+	if data[0]&0x80 != 0 && dir == flow.ToServer {
+		return detectSSL2(data)
+	}
+	switch t.Dport {
+	case 443, 563, 585, 614, 636, 989, 990, 992, 993, 995, 5223:
+		if data[0] == recAlert || data[0] == recHandshake {
+			return match(data[1:], 0x03, -3)
+		}
+	}
+	if data[0] == recAlert {
+		// type, version, length, two bytes
+		if v := match(data, 0x15, 0x03, -3, -1, -1, -1, -1); v != yes {
+			return v
+		}
+		data = data[7:]
+		if len(data) == 0 {
+			return maybe
+		}
+	}
+	if v := match(data, 0x16, 0x03, -3, -1, -1); v != yes {
+		return v
+	}
+	if len(data) < 11 {
+		if len(data) > 5 && data[5] != helloClient && data[5] != helloServer {
+			return no
+		}
+		return maybe
+	}
+	major, minor := data[9], data[10]
+	switch data[5] {
+	case helloClient:
+		if major == 3 && minor <= 3 {
+			return yes
+		}
+	case helloServer:
+		if major == 3 && minor <= 4 || major == 0x7f && minor <= 0x50 {
+			return yes
+		}
+	}
+	return no
+}
+
+// match compares data with a pattern: -1 is any byte, -n one that is at most n.
+func match(data []byte, pattern ...int) verdict {
+	for i, want := range pattern {
+		if i == len(data) {
+			return maybe
+		}
+		if c := int(data[i]); want >= 0 && c != want || want < -1 && c > -want {
+			return no
+		}
+	}
+	return yes
+}
+
+// detectSSL2 knows the SSLv2 client hello by its lengths, which must agree.
+func detectSSL2(data []byte) verdict {
+	if len(data) >= 3 && data[2] != helloClient {
+		return no
+	}
+	if len(data) >= 5 && !(data[3] == 0 && data[4] == 2 || data[3] == 3 && data[4] <= 3) {
+		return no
+	}
+	if len(data) < 11 {
+		return maybe
+	}
+	n := int(data[0]&0x7f)<<8 | int(data[1])
+	ciphers, id, challenge := int(be16(data, 5)), int(be16(data, 7)), int(be16(data, 9))
+	if ciphers == 0 || ciphers%3 != 0 || id > 32 || challenge < 16 || challenge > 32 ||
+		n != 9+ciphers+id+challenge {
+		return no
+	}
+	return yes
+}
+
+func (d *tls) datagram(*flow.Tuple, *App, flow.Dir, flow.Time, []byte) {}
+func (d *tls) fin(*flow.Tuple, *App, flow.Dir, flow.Time)              {}
+
+// gap ends it: records cannot be found again behind a gap.
+func (d *tls) gap(t *flow.Tuple, a *App, _ flow.Dir, _ flow.Time, _ uint64) {
+	d.s.stats.Gaps++
+	d.finish(t, a)
+}
+
+func (d *tls) close(t *flow.Tuple, a *App) {
+	if _, ok := a.has(); ok {
+		d.finish(t, a)
+	}
+}
+
+// finish writes the record, if there is anything to write, and frees the
+// session. Nothing more is wanted then.
+func (d *tls) finish(t *flow.Tuple, a *App) {
+	a.flags |= doneBoth
+	id, ok := a.has()
+	if !ok {
+		return
+	}
+	c := d.sessions.at(id)
+	if c.started {
+		d.write(t, c)
+	}
+	for i := range c.side {
+		d.s.bufs.release(c.side[i].buf)
+		c.side[i].buf = nil
+	}
+	d.s.bufs.release(c.text)
+	c.text = nil
+	d.s.detach(a, c.written)
+	d.sessions.put(id)
+}
+
+// violate ends a connection that is not TLS after all. first says that the
+// direction never was; its bytes may be something else.
+func (d *tls) violate(
+	t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, first bool, data []byte,
+) {
+	d.s.stats.Violations++
+	a.retract(protoTLS)
+	d.finish(t, a)
+	if first {
+		a.restart()
+		a.flags |= doneToServer << (dir.Reverse() & 1)
+		d.s.detect(t, a, dir, ts, data, 1<<(protoTLS-1))
+	}
+}
+
+func (d *tls) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
+	id, ok := a.has()
+	if !ok {
+		id = d.sessions.get()
+		*d.sessions.at(id) = tlsSession{written: d.s.attach(a, id)}
+	}
+	c := d.sessions.at(id)
+	q := &c.side[dir&1]
+	for len(data) > 0 {
+		if q.nhead < 5 {
+			all := data
+			n := copy(q.head[q.nhead:], data)
+			q.nhead += uint8(n)
+			data = data[n:]
+			if q.nhead < 5 {
+				return
+			}
+			if !d.recordHeader(c, q, dir) {
+				first := !q.begun
+				if first && n < 5 {
+					// The beginning came in an earlier call.
+					d.scratch = append(append(d.scratch[:0], q.head[:]...), data...)
+					all = d.scratch
+				}
+				d.violate(t, a, dir, ts, first, all)
+				return
+			}
+			q.begun = true
+		}
+		n := min(q.left, len(data))
+		if !d.record(c, a, q, dir, ts, data[:n]) {
+			d.violate(t, a, dir, ts, false, nil)
+			return
+		}
+		if data = data[n:]; q.left == 0 {
+			q.nhead = 0
+		}
+		if c.estab {
+			d.finish(t, a)
+			return
+		}
+	}
+}
+
+// recordHeader reads the header of a record. It reports false where it is none.
+func (d *tls) recordHeader(c *tlsSession, q *tlsSide, dir flow.Dir) bool {
+	h := q.head
+	if c.ssl2 || !q.begun && h[0]&0x80 != 0 {
+		q.left = int(h[0]&0x7f)<<8 | int(h[1])
+		if q.left -= 3; q.left < 0 {
+			return false
+		}
+		switch version := be16(h[:], 3); {
+		case c.ssl2:
+		case h[2] == 1 && dir == flow.ToServer:
+			if version != versionSSL2 && (version < versionSSL3 || version > versionTLS12) {
+				return false
+			}
+		case h[2] == 4 && h[4] < 2 && dir == flow.ToClient:
+			c.ssl2 = true
+		default:
+			return false
+		}
+		q.head[0] |= 0x80
+		q.nmsg = 0
+		return true
+	}
+	version := be16(h[:], 1)
+	if version < versionSSL3 || version > versionTLS12 || h[0] < 20 || h[0] > 30 {
+		return false
+	}
+	q.left = int(be16(h[:], 3))
+	q.second = false
+	return true
+}
+
+// start notes the time of the first thing that is known.
+func (c *tlsSession) start(ts flow.Time) {
+	if !c.started {
+		c.started, c.ts = true, ts
+	}
+}
+
+// note adds a letter to the history, in upper case for the client.
+func (c *tlsSession) note(dir flow.Dir, letter byte) {
+	if (dir == flow.ToServer) != c.flipped {
+		letter = upper(letter)
+	}
+	c.letter(letter)
+}
+
+func (c *tlsSession) letter(letter byte) {
+	if c.nhistory < maxHistory {
+		c.history[c.nhistory] = letter
+		c.nhistory++
+	}
+}
+
+// record takes bytes of the record that a direction is in. It reports false
+// where they are not TLS.
+func (d *tls) record(
+	c *tlsSession, a *App, q *tlsSide, dir flow.Dir, ts flow.Time, data []byte,
+) bool {
+	q.left -= len(data)
+	if q.head[0]&0x80 != 0 {
+		return d.ssl2(c, a, q, dir, ts, data)
+	}
+	if !q.encrypted && q.head[0] == recData {
+		// From the first application data on, TLS 1.3 is encrypted, whether or
+		// not there was a change of the cipher.
+		q.encrypted = c.version < versionSSL3 && c.version != versionSSL2 || c.version > versionTLS12
+	}
+	if q.encrypted {
+		c.ciphertext(q, ts)
+		return true
+	}
+	c.start(ts)
+	switch q.head[0] {
+	case recChange:
+		if len(data) == 0 {
+			break
+		}
+		c.note(dir, 'i')
+		q.encrypted = true
+		if (dir == flow.ToServer) != c.flipped && c.ticket && !c.exchanged {
+			c.resumed = true
+		}
+		if len(data) > 1 {
+			c.ciphertext(q, ts) // one byte is the change
+		}
+	case recAlert:
+		for _, b := range data {
+			if q.second {
+				c.note(dir, 'l')
+				c.hasAlert, c.alert = true, b
+			}
+			q.second = !q.second
+		}
+	case recHandshake:
+		return d.handshake(c, a, q, dir, data)
+	case recHeartbeat:
+		if q.left == 0 {
+			c.note(dir, 'b')
+		}
+	case recData:
+	default:
+		return false
+	}
+	return true
+}
+
+// ciphertext takes encrypted bytes: the handshake is complete with the first
+// record of them, once both sides encrypt.
+func (c *tlsSession) ciphertext(q *tlsSide, ts flow.Time) {
+	if q.left == 0 && c.side[0].encrypted && c.side[1].encrypted {
+		c.start(ts)
+		c.estab = true
+	}
+}
+
+// handshake takes bytes of handshake messages, which may begin and end anywhere
+// in a record.
+func (d *tls) handshake(c *tlsSession, a *App, q *tlsSide, dir flow.Dir, data []byte) bool {
+	for len(data) > 0 {
+		if q.nmsg < 4 {
+			n := copy(q.msgHead[q.nmsg:], data)
+			q.nmsg += uint8(n)
+			if data = data[n:]; q.nmsg < 4 {
+				return true
+			}
+			q.msgLen = int(be32(q.msgHead[:], 0) & 0xffffff)
+			q.msgLeft = q.msgLen
+			q.buf = q.buf[:0]
+		}
+		n := min(q.msgLeft, len(data))
+		body := data[:n]
+		data = data[n:]
+		want := 0 // how much of the message is read
+		switch q.msgHead[0] {
+		case helloClient, helloServer:
+			want = q.msgLen
+		case certificate, keyExchange:
+			want = min(q.msgLen, 3)
+		}
+		if seen := q.msgLen - q.msgLeft; want > seen && (seen > 0 || n < q.msgLen) {
+			var ok bool
+			if q.buf, ok = d.s.bufs.add(q.buf, body[:min(n, want-seen)]); !ok {
+				return false
+			}
+		}
+		if q.msgLeft -= n; q.msgLeft > 0 {
+			return true
+		}
+		if len(q.buf) > 0 {
+			body = q.buf
+		}
+		q.nmsg = 0
+		if q.msgHead[0] == certificate && certificates(body) > q.msgLen {
+			return false
+		}
+		if !d.message(c, a, dir, q.msgHead[0], body) {
+			return false
+		}
+		if len(q.buf) > 0 {
+			d.s.bufs.release(q.buf)
+			q.buf = nil
+		}
+	}
+	return true
+}
+
+// certificates returns how long a certificate message is by its own account.
+func certificates(body []byte) int {
+	if len(body) < 3 {
+		return 0
+	}
+	return 3 + int(body[0])<<16 + int(be16(body, 1))
+}
+
+// message takes a handshake message; of those that are not read, body is not
+// the whole.
+func (d *tls) message(c *tlsSession, a *App, dir flow.Dir, typ byte, body []byte) bool {
+	ok := true
+	switch typ {
+	case helloClient:
+		ok = d.clientHello(c, a, dir, body)
+	case helloServer:
+		ok = d.serverHello(c, body)
+	case helloRetry:
+	case keyExchange:
+		if len(body) >= 3 && body[0] == 3 && ecdhe(c.cipher) {
+			c.hasCurve, c.curve = true, be16(body, 1)
+		}
+	case clientExchange:
+		if (dir == flow.ToServer) != c.flipped {
+			c.exchanged = true
+		}
+	}
+	letter := byte('z')
+	const letters = "hcsvtej.o..xkrnyg...fwuap"
+	switch {
+	case typ == helloServer && c.retry:
+		letter, c.retry = 'j', false
+	case int(typ) < len(letters) && letters[typ] != '.':
+		letter = letters[typ]
+	case typ == 254:
+		letter = 'm'
+	default:
+		ok = false
+	}
+	c.note(dir, letter)
+	return ok
+}
+
+// take cuts n bytes off *data, nil where there are fewer.
+func take(data *[]byte, n int) []byte {
+	if n > len(*data) {
+		*data = nil
+		return nil
+	}
+	head := (*data)[:n]
+	*data = (*data)[n:]
+	return head
+}
+
+// takeVector cuts off bytes behind their length, which has size bytes.
+func takeVector(data *[]byte, size int) ([]byte, bool) {
+	head := take(data, size)
+	if head == nil {
+		return nil, false
+	}
+	n := 0
+	for _, b := range head {
+		n = n<<8 | int(b)
+	}
+	if n > len(*data) {
+		return nil, false
+	}
+	return take(data, n), true
+}
+
+func (d *tls) clientHello(c *tlsSession, a *App, dir flow.Dir, body []byte) bool {
+	if dir == flow.ToClient && !c.flipped && c.version == 0 {
+		c.flipped = true
+		c.letter('^')
+	}
+	fixed := take(&body, 34)
+	id, ok := takeVector(&body, 1)
+	if fixed == nil || !ok {
+		return false
+	}
+	if v := be16(fixed, 0); v < versionSSL3 || v > versionTLS13 {
+		return false
+	}
+	a.confirm(protoTLS)
+	if _, ok = takeVector(&body, 2); !ok {
+		return false
+	}
+	if _, ok = takeVector(&body, 1); !ok {
+		return false
+	}
+	take(&body, 2)
+	for len(body) >= 4 {
+		typ := be16(body, 0)
+		take(&body, 2)
+		value, ok := takeVector(&body, 2)
+		if !ok {
+			return false
+		}
+		switch typ {
+		case 0: // server_name
+			d.serverName(c, value)
+		case 35: // session_ticket
+			c.ticket = c.ticket || len(value) > 0
+		case 41: // pre_shared_key
+			c.psk = true
+		}
+	}
+	zero := true
+	for _, b := range id {
+		zero = zero && b == 0
+	}
+	if len(id) > 0 && !(zero && len(id) == 32) {
+		c.idLen = uint8(copy(c.id[:], id))
+		c.ticket = false
+	}
+	return true
+}
+
+// serverName takes the first name of the extension.
+func (d *tls) serverName(c *tlsSession, value []byte) {
+	list, ok := takeVector(&value, 2)
+	for ok && len(list) > 3 {
+		typ := take(&list, 1)
+		var name []byte
+		if name, ok = takeVector(&list, 2); ok && typ[0] == 0 && c.protoLen == 0 {
+			if c.text, ok = d.s.bufs.add(c.text[:0], name); ok {
+				c.hasName, c.nameLen = true, uint16(len(name))
+			}
+			return
+		}
+	}
+}
+
+func (d *tls) serverHello(c *tlsSession, body []byte) bool {
+	fixed := take(&body, 34)
+	if fixed == nil {
+		return false
+	}
+	version := be16(fixed, 0)
+	var id []byte
+	if version>>8 == 0x7f {
+		// Drafts of TLS 1.3 left the session id and the compression out.
+		if len(body) < 2 {
+			return false
+		}
+	} else {
+		ok := version >= versionSSL3 && version <= versionTLS13
+		if id, ok = takeVector(&body, 1); !ok || len(body) < 3 {
+			return false
+		}
+	}
+	cipher := uint32(be16(body, 0))
+	take(&body, 2)
+	if version>>8 != 0x7f {
+		take(&body, 1)
+	}
+	take(&body, 2)
+	for len(body) >= 4 {
+		typ := be16(body, 0)
+		take(&body, 2)
+		value, ok := takeVector(&body, 2)
+		if !ok {
+			return false
+		}
+		switch typ {
+		case 16: // application_layer_protocol_negotiation
+			if list, ok := takeVector(&value, 2); ok {
+				if proto, ok := takeVector(&list, 1); ok {
+					d.protocol(c, proto)
+				}
+			}
+		case 40, 51: // key_share
+			if len(value) >= 2 {
+				c.hasCurve, c.curve = true, be16(value, 0)
+			}
+		case 41: // pre_shared_key
+			c.resumed = c.resumed || c.psk
+		case 43: // supported_versions
+			if len(value) == 2 {
+				c.version = be16(value, 0)
+			}
+		}
+	}
+	if c.version == 0 {
+		c.version = version
+	}
+	c.hasCipher, c.cipher = true, cipher
+	const retry = "\xCF\x21\xAD\x74\xE5\x9A\x61\x11\xBE\x1D\x8C\x02\x1E\x65\xB8\x91" +
+		"\xC2\xA2\x11\x16\x7A\xBB\x8C\x5E\x07\x9E\x09\xE2\xC8\xA8\x33\x9C"
+	c.retry = string(fixed[2:]) == retry
+	if c.idLen > 0 && string(id) == string(c.id[:c.idLen]) && c.version>>8 != 0x7f &&
+		c.version != versionTLS13 {
+		c.resumed = true
+	}
+	return true
+}
+
+// protocol notes the protocol that the server chose.
+func (d *tls) protocol(c *tlsSession, name []byte) {
+	var ok bool
+	if c.text, ok = d.s.bufs.add(c.text[:c.nameLen], name); ok {
+		c.hasProto, c.protoLen = true, uint16(len(name))
+	}
+}
+
+// ssl2 takes bytes of an SSLv2 record.
+func (d *tls) ssl2(
+	c *tlsSession, a *App, q *tlsSide, dir flow.Dir, ts flow.Time, data []byte,
+) bool {
+	if q.encrypted {
+		return true
+	}
+	if q.nmsg == 0 {
+		q.buf, q.nmsg = q.buf[:0], 1
+	}
+	// The first bytes are enough, but for the certificate before the ciphers.
+	var ok bool
+	if q.buf, ok = d.s.bufs.add(q.buf, data); !ok {
+		return false
+	}
+	if q.left > 0 {
+		return true
+	}
+	body := q.buf
+	switch q.head[2] {
+	case 1: // client hello
+		c.start(ts)
+		a.confirm(protoTLS)
+		c.note(flow.ToServer, 'c')
+	case 2: // client master key: both sides are encrypted from here
+		c.start(ts)
+		c.estab = true
+	case 4: // server hello
+		certs, ciphers := int(be16(body, 2)), int(be16(body, 4))
+		if len(body) < 8 || be16(body, 0) != versionSSL2 || 8+certs+ciphers > len(body) {
+			return false
+		}
+		c.start(ts)
+		c.version = versionSSL2
+		if ciphers >= 3 {
+			list := body[8+certs:]
+			c.cipher = uint32(list[0])<<16 | uint32(be16(list, 1))
+		}
+		c.hasCipher = true
+		c.note(flow.ToClient, 's')
+	}
+	d.s.bufs.release(q.buf)
+	q.buf, q.nmsg = nil, 0
+	return true
+}
+
+// write writes the connection's record.
+func (d *tls) write(t *flow.Tuple, c *tlsSession) {
+	if !d.s.begin(flow.SSL, t, c.ts, &c.written) {
+		return
+	}
+	out := d.s.Out
+	if c.version != 0 {
+		d.set(flow.SSLVersion, versionName(c.version), "unknown-", uint32(c.version))
+		if c.version>>8 == 0x7f {
+			d.set(flow.SSLVersion, "", "TLSv13-draft", uint32(c.version%0x7f))
+		}
+	}
+	if c.hasCipher {
+		d.set(flow.SSLCipher, cipherName(c.cipher), "unknown-", c.cipher)
+	}
+	if c.hasCurve {
+		d.set(flow.SSLCurve, curveName(c.curve), "unknown-", uint32(c.curve))
+	}
+	if c.hasName {
+		out.SetText(flow.SSLServerName, c.text[:c.nameLen])
+	}
+	out.SetBool(flow.SSLResumed, c.resumed)
+	if c.hasAlert {
+		d.set(flow.SSLLastAlert, alertName(c.alert), "unknown-", uint32(c.alert))
+	}
+	if c.hasProto {
+		out.SetText(flow.SSLNextProtocol, c.text[c.nameLen:])
+	}
+	out.SetBool(flow.SSLEstablished, c.estab)
+	out.SetText(flow.SSLHistory, c.history[:c.nhistory])
+}
+
+// set sets an attribute to a name, or to a prefix and a number without one.
+func (d *tls) set(attr int, name, prefix string, number uint32) {
+	if name != "" {
+		d.s.Out.SetString(attr, name)
+		return
+	}
+	d.scratch = appendNumber(append(d.scratch[:0], prefix...), number)
+	d.s.Out.SetText(attr, d.scratch)
+}
