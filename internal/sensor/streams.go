@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sensor
+
+import (
+	"weir/dissect"
+	"weir/internal/flow"
+	"weir/reassembly"
+)
+
+// stream is what a connection keeps for its payload.
+type stream struct {
+	order reassembly.Order
+	app   dissect.App
+}
+
+// streams joins reassembly and dissectors of one shard: it is the table's
+// stream handler, and the sink of what reassembly has put in order.
+type streams struct {
+	pool    *reassembly.Pool
+	dissect *dissect.Shard
+
+	// The connection and the time of the call that is going on.
+	tuple *flow.Tuple
+	app   *dissect.App
+	now   flow.Time
+}
+
+func (x *streams) at(t *flow.Tuple, s *stream, now flow.Time) *streams {
+	x.tuple, x.app, x.now = t, &s.app, now
+	return x
+}
+
+// Midstream implements flowtable.Streams.
+func (x *streams) Midstream(s *stream) { s.app.Midstream() }
+
+// Start implements flowtable.Streams.
+func (x *streams) Start(s *stream, dir flow.Dir, seq uint32) { x.pool.Start(&s.order, dir, seq) }
+
+// Segment implements flowtable.Streams.
+func (x *streams) Segment(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packet, seq uint32) {
+	x.pool.Segment(&s.order, dir, seq, p.PayloadLen, p.Payload, x.at(t, s, p.TS))
+}
+
+// Ack implements flowtable.Streams.
+func (x *streams) Ack(t *flow.Tuple, s *stream, dir flow.Dir, now flow.Time, ack uint32) (gaps int, missed uint64) {
+	return x.pool.Ack(&s.order, dir, ack, x.at(t, s, now))
+}
+
+// Pending implements flowtable.Streams.
+func (x *streams) Pending(s *stream, dir flow.Dir) bool { return x.pool.Pending(&s.order, dir) }
+
+// Fin implements flowtable.Streams.
+func (x *streams) Fin(t *flow.Tuple, s *stream, dir flow.Dir, now flow.Time) {
+	if s.app.Wants(dir) {
+		x.dissect.Fin(t, &s.app, dir, now)
+	}
+}
+
+// Flip implements flowtable.Streams.
+func (x *streams) Flip(s *stream) { x.pool.Flip(&s.order) }
+
+// Datagram implements flowtable.Streams.
+func (x *streams) Datagram(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packet) (reversed bool) {
+	if !s.app.Wants(dir) {
+		return false
+	}
+	before := s.app.Reversed()
+	x.dissect.Datagram(t, &s.app, dir, p.TS, p.Payload)
+	return s.app.Reversed() != before
+}
+
+// Close implements flowtable.Streams.
+func (x *streams) Close(t *flow.Tuple, s *stream) string {
+	x.pool.Close(&s.order)
+	return x.dissect.Close(t, &s.app)
+}
+
+// Wants implements reassembly.Sink.
+func (x *streams) Wants(dir flow.Dir) bool { return x.app.Wants(dir) }
+
+// Data implements reassembly.Sink.
+func (x *streams) Data(dir flow.Dir, data []byte) {
+	x.dissect.Stream(x.tuple, x.app, dir, x.now, data)
+}
+
+// Gap implements reassembly.Sink.
+func (x *streams) Gap(dir flow.Dir, n uint64) {
+	if x.app.Wants(dir) {
+		x.dissect.Gap(x.tuple, x.app, dir, x.now, n)
+	}
+}
