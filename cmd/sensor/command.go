@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"weir/flowtable"
+	"weir/internal/config"
+	"weir/internal/sensor"
+)
+
+// options are the command's flags.
+type options struct {
+	read      []string
+	filter    string
+	store     string
+	zeekLogs  string
+	zeekJSON  bool
+	ignore    bool // -C, Zeek's name for what is the default here
+	checksums bool
+	workers   int
+	memory    config.Size
+	timeouts  flowtable.Timeouts
+	sensor    string
+	config    string
+	init      bool
+	replace   bool
+	quiet     bool
+	verbose   bool
+	profile   string
+}
+
+const longHelp = `sensor reads packets from captures, tracks connections, extracts what DNS,
+HTTP and TLS say, and writes connections and metadata to a store.
+
+Captures are pcap or pcapng, plain, gzip or zstd. A directory stands for all
+captures in it, "-" for standard input. Several captures are read as one, merged
+by time. The words after the flags are a filter as tcpdump knows it.
+
+A capture that is in the store already is skipped. Nothing is committed before
+the end: an interrupted run leaves nothing behind.`
+
+const examples = `  sensor -r capture.pcap                      read a capture into the default store
+  sensor -r day1.pcap.gz -r day2.pcap.gz      several captures, one stream
+  sensor -r captures/ --store /data/weir      every capture of a directory
+  sensor -r x.pcap tcp port 80                only what a BPF expression selects
+  sensor -r x.pcap --store none --zeek-logs . Zeek's logs, and no store
+  tcpdump -w - | sensor -r -                  from a pipe`
+
+const exitCodes = `Exit codes:
+  0    done
+  1    failed; nothing was committed
+  2    wrong usage (flag, filter expression)
+  3    done, but part of the input was skipped (truncated capture, unknown link type)
+  130  interrupted; nothing was committed
+`
+
+func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
+	o := new(options)
+	cmd := &cobra.Command{
+		Use:           "sensor -r CAPTURE [flags] [filter expression]",
+		Short:         "Read packets, store who talked to whom, about what",
+		Long:          longHelp,
+		Example:       examples,
+		Version:       buildVersion(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.complete(cmd.Flags(), args); err != nil {
+				return &usageError{err}
+			}
+			return readCaptures(cmd.Context(), o, stdin, stdout, stderr)
+		},
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringArrayVarP(&o.read, "read", "r", nil, "capture `file` or directory to read, - for standard input; may be repeated")
+	f.StringVarP(&o.filter, "filter", "f", "", "take only packets that match this BPF `expression`")
+	f.StringVar(&o.store, "store", "", "`directory` of the store, or none (default $WEIR_STORE, else /var/lib/weir for root, else ~/.local/share/weir)")
+	f.StringVar(&o.zeekLogs, "zeek-logs", "", "also write Zeek's conn, dns, http and ssl logs into this `directory`")
+	f.BoolVar(&o.zeekJSON, "zeek-json", false, "write them as JSON lines instead of tab-separated values")
+	f.StringVar(&o.sensor, "sensor", "", "`name` of this sensor in the store")
+	f.BoolVar(&o.init, "init", false, "empty the store first")
+	f.BoolVar(&o.replace, "replace", false, "replace what an earlier run stored of the same captures")
+	f.BoolVar(&o.checksums, "checksums", false, "verify checksums, and ignore packets whose checksum is wrong")
+	f.BoolVarP(&o.ignore, "no-checksums", "C", false, "do not verify checksums (the default; for those who are used to Zeek)")
+	f.IntVar(&o.workers, "workers", 0, "`number` of workers (default: one a processor)")
+	o.memory = sensor.DefaultMemory
+	f.Var(&o.memory, "memory", "memory to stay within; beyond it, connections end early")
+	d := flowtable.Timeouts{}.WithDefaults()
+	f.DurationVar(&o.timeouts.TCP, "tcp-timeout", d.TCP, "end a TCP connection idle for this long")
+	f.DurationVar(&o.timeouts.Interactive, "interactive-timeout", d.Interactive, "the same on ports 21, 22, 23 and 513")
+	f.DurationVar(&o.timeouts.Attempt, "attempt-timeout", d.Attempt, "end a TCP connection that nobody answers")
+	f.DurationVar(&o.timeouts.Close, "close-timeout", d.Close, "wait this long for stragglers of a closed TCP connection")
+	f.DurationVar(&o.timeouts.UDP, "udp-timeout", d.UDP, "end a UDP connection idle for this long")
+	f.DurationVar(&o.timeouts.ICMP, "icmp-timeout", d.ICMP, "end an ICMP connection idle for this long")
+	f.DurationVar(&o.timeouts.Other, "other-timeout", d.Other, "end a connection of another protocol idle for this long")
+	f.StringVar(&o.config, "config", "", "configuration `file` (default $WEIR_CONFIG, /etc/weir/weir.toml, ~/.config/weir/weir.toml)")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print no progress and no summary")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
+	f.StringVar(&o.profile, "cpu-profile", "", "write a CPU profile to this `file`")
+	f.Lookup("cpu-profile").Hidden = true
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	cmd.SetVersionTemplate("sensor {{.Version}}\n")
+	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
+	return cmd
+}
+
+// complete fills in what environment and configuration file say, and checks what
+// can be checked without touching a file.
+func (o *options) complete(flags *pflag.FlagSet, args []string) error {
+	if err := config.Apply(flags, "sensor", o.config, "config", "help", "version", "init", "replace", "cpu-profile"); err != nil {
+		return err
+	}
+	if len(args) > 0 {
+		if o.filter != "" {
+			return fmt.Errorf("there is a filter expression behind the flags (%s) and one in --filter", strings.Join(args, " "))
+		}
+		o.filter = strings.Join(args, " ")
+	}
+	o.filter = strings.Join(strings.Fields(o.filter), " ")
+	switch {
+	case len(o.read) == 0:
+		return errors.New("nothing to read: name a capture with -r")
+	case o.checksums && o.ignore:
+		return errors.New("--checksums and --no-checksums exclude each other")
+	case o.zeekJSON && o.zeekLogs == "":
+		return errors.New("--zeek-json needs --zeek-logs")
+	case o.store == "none" && o.zeekLogs == "" && (o.init || o.replace):
+		return errors.New("--init and --replace need a store")
+	}
+	if o.store == "" {
+		store, err := config.DefaultStore()
+		if err != nil {
+			return err
+		}
+		o.store = store
+	}
+	return o.pipeline().Validate()
+}
+
+// pipeline returns the configuration of the pipeline.
+func (o *options) pipeline() sensor.Config {
+	return sensor.Config{Workers: o.workers, Memory: int64(o.memory), Timeouts: o.timeouts}
+}
+
+// fingerprint is the canonical text of every option that changes what a capture
+// gives. A store refuses to hold two results of one capture.
+func (o *options) fingerprint() string {
+	t := o.timeouts.WithDefaults()
+	d := flowtable.Timeouts{}.WithDefaults()
+	parts := []string{"sensor=" + o.sensor}
+	if o.filter != "" {
+		parts = append(parts, "filter="+o.filter)
+	}
+	if o.checksums {
+		parts = append(parts, "checksums")
+	}
+	for _, x := range []struct {
+		name     string
+		got, def time.Duration
+	}{
+		{"tcp", t.TCP, d.TCP},
+		{"interactive", t.Interactive, d.Interactive},
+		{"attempt", t.Attempt, d.Attempt},
+		{"close", t.Close, d.Close},
+		{"udp", t.UDP, d.UDP},
+		{"icmp", t.ICMP, d.ICMP},
+		{"other", t.Other, d.Other},
+	} {
+		if x.got != x.def {
+			parts = append(parts, fmt.Sprintf("%s-timeout=%v", x.name, x.got))
+		}
+	}
+	return strings.Join(parts, "; ")
+}

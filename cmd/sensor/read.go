@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/capture"
+	"weir/internal/flow"
+	"weir/internal/sensor"
+	"weir/internal/zeeklog"
+	"weir/store/lake"
+)
+
+// reading is one reading of captures, from the flags to the commit.
+type reading struct {
+	o              *options
+	log            *slog.Logger
+	stdout, stderr io.Writer
+
+	reader  *capture.Reader
+	lake    *lake.Lake
+	writer  *lake.Writer
+	logs    *zeeklog.Logs
+	replace []string // imports that the new one replaces
+}
+
+// readCaptures reads what the options name and commits the result.
+func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stderr io.Writer) (err error) {
+	level := slog.LevelWarn
+	if o.verbose {
+		level = slog.LevelDebug
+	}
+	r := &reading{o: o, stdout: stdout, stderr: stderr, log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))}
+	if o.profile != "" {
+		stop, err := profile(o.profile)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(o.memory))
+	}
+	names, skipped, err := capture.Expand(o.read)
+	if err != nil {
+		return err
+	}
+	if skipped > 0 {
+		r.log.Warn("files that are no captures were left out", slog.Int("files", skipped))
+	}
+	if names, err = r.unread(names); err != nil || len(names) == 0 {
+		return err
+	}
+	if r.reader, err = capture.Open(capture.Config{
+		Inputs: names, Stdin: interruptible(ctx, stdin), Filter: o.filter, Checksums: o.checksums, Log: r.log,
+	}); err != nil {
+		if bad := new(capture.FilterError); errors.As(err, &bad) {
+			return &usageError{err}
+		}
+		return err
+	}
+	defer func() {
+		if cerr := r.reader.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	if err := r.openSinks(names); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil && !errors.Is(err, errPartial) {
+			r.abort()
+		}
+	}()
+	return r.run(ctx)
+}
+
+// unread leaves out the captures that are in the store already.
+func (r *reading) unread(names []string) ([]string, error) {
+	if r.o.store == "none" {
+		return names, nil
+	}
+	var err error
+	r.lake, err = lake.Open(r.o.store, r.lakeConfig())
+	if errors.Is(err, lake.ErrNotStore) {
+		// It is made once there is something to put into it.
+		return names, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r.o.init {
+		return names, nil
+	}
+	m, err := r.lake.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	return r.choose(m, names)
+}
+
+func (r *reading) lakeConfig() lake.Config {
+	return lake.Config{Version: buildVersion(), Logger: r.log}
+}
+
+// choose compares the captures with the imports of the store.
+func (r *reading) choose(m *lake.Manifest, names []string) ([]string, error) {
+	inputs := make([]lake.Input, len(names))
+	for i, name := range names {
+		if name == "-" {
+			inputs[i].Name = name
+			continue
+		}
+		in, err := identify(m, name)
+		if err != nil {
+			return nil, err
+		}
+		inputs[i] = in
+	}
+	verdicts, err := m.Check(inputs, r.o.fingerprint(), func(i int, n int64) (string, error) {
+		return prefixSum(names[i], inputs[i], n)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var unread []string
+	replaced := map[string][]string{} // names that are read again, by import
+	for i, v := range verdicts {
+		switch {
+		case v.Knowledge == lake.New:
+			unread = append(unread, names[i])
+		case r.o.replace:
+			unread = append(unread, names[i])
+			replaced[v.Import.ID] = append(replaced[v.Import.ID], v.Name)
+		case v.Knowledge == lake.Known:
+			fmt.Fprintf(r.stderr, "sensor: %s: skipped, it is in the store already (read %s as %s)\n",
+				names[i], v.Import.Time.Local().Format(time.DateTime), v.Name)
+		case v.Knowledge == lake.Differs:
+			return nil, fmt.Errorf("%s is in the store already, read with other options (%s; now: %s): --replace puts the new result in its place",
+				names[i], v.Import.Options, r.o.fingerprint())
+		default:
+			return nil, fmt.Errorf("%s begins with what is in the store already as %s, it has grown: --replace reads it whole and puts it in place of the old result",
+				names[i], v.Name)
+		}
+	}
+	for id, again := range replaced {
+		for _, in := range m.Find(id).Inputs {
+			if !slices.Contains(again, in.Name) {
+				return nil, fmt.Errorf("%s was read together with %s: to replace it, name both", again[0], in.Name)
+			}
+		}
+		r.replace = append(r.replace, id)
+	}
+	slices.Sort(r.replace)
+	return unread, nil
+}
+
+// identify returns what the store needs to tell whether it knows a capture. The
+// whole file is read only if its beginning is known.
+func identify(m *lake.Manifest, name string) (lake.Input, error) {
+	id, err := capture.IdentifyHead(name)
+	if err != nil {
+		return lake.Input{}, err
+	}
+	head := fmt.Sprintf("%x", id.Head)
+	known := slices.ContainsFunc(m.Imports, func(imp lake.Import) bool {
+		return slices.ContainsFunc(imp.Inputs, func(in lake.Input) bool {
+			return in.Head == head || in.HeadLen < int64(id.HeadLen)
+		})
+	})
+	if known && !id.Whole {
+		if id, err = capture.Identify(name, 0); err != nil {
+			return lake.Input{}, err
+		}
+	}
+	in := lake.Input{Name: name, Head: head, HeadLen: int64(id.HeadLen)}
+	if id.Whole {
+		in.Size, in.Sum = id.Size, fmt.Sprintf("%x", id.Sum)
+	}
+	return in, nil
+}
+
+// prefixSum returns the sum of the first n bytes of a capture.
+func prefixSum(name string, in lake.Input, n int64) (string, error) {
+	if n == in.Size && in.Sum != "" {
+		return in.Sum, nil
+	}
+	id, err := capture.Identify(name, n)
+	if err != nil {
+		return "", err
+	}
+	if !id.HasPrefix {
+		return "", fmt.Errorf("%s is shorter than %d bytes", name, n)
+	}
+	return fmt.Sprintf("%x", id.Prefix), nil
+}
+
+// openSinks opens the store and the logs, after everything else was checked.
+func (r *reading) openSinks(names []string) (err error) {
+	if r.o.store != "none" {
+		if r.o.init {
+			if err := lake.Init(r.o.store); err != nil {
+				return err
+			}
+		}
+		if r.lake == nil {
+			cfg := r.lakeConfig()
+			cfg.Create = true
+			if r.lake, err = lake.Open(r.o.store, cfg); err != nil {
+				return err
+			}
+		}
+		source := "capture"
+		if slices.Contains(names, "-") {
+			source = "stdin"
+		}
+		if r.writer, err = r.lake.Begin(lake.Import{
+			Sensor: r.o.sensor, Source: source, Options: r.o.fingerprint(),
+		}); err != nil {
+			return err
+		}
+	}
+	if r.o.zeekLogs != "" {
+		if r.logs, err = zeeklog.Create(zeeklog.Config{Dir: r.o.zeekLogs, JSON: r.o.zeekJSON}); err != nil {
+			r.abort()
+			return err
+		}
+	}
+	return nil
+}
+
+// abort drops what was not committed.
+func (r *reading) abort() {
+	if r.logs != nil {
+		r.logs.Abort()
+	}
+	if r.writer != nil {
+		if err := r.writer.Abort(); err != nil {
+			r.log.Warn("drop what was not committed", slog.Any("err", err))
+		}
+	}
+}
+
+// run reads to the end and commits.
+func (r *reading) run(ctx context.Context) error {
+	cfg := r.o.pipeline()
+	if r.writer != nil {
+		cfg.Sinks = append(cfg.Sinks, r.writer)
+	}
+	if r.logs != nil {
+		cfg.Sinks = append(cfg.Sinks, r.logs)
+	}
+	p, err := sensor.New(cfg)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	stop := showProgress(r.stderr, r.reader, r.o.quiet)
+	err = p.Run(ctx, r.reader)
+	stop()
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	stats := r.reader.Stats()
+	partial := stats.Damaged > 0
+	for reason := range stats.Rejected {
+		if capture.Reason(reason).Skipped() && stats.Rejected[reason] > 0 {
+			partial = true
+		}
+	}
+	if err := r.commit(stats, partial); err != nil {
+		return err
+	}
+	if !r.o.quiet {
+		summarize(r.stdout, stats, p.Stats(), time.Since(began), r.o)
+	}
+	if partial {
+		return errPartial
+	}
+	return nil
+}
+
+func (r *reading) commit(stats capture.Stats, partial bool) error {
+	if r.logs != nil {
+		if err := r.logs.Close(); err != nil {
+			return err
+		}
+	}
+	if r.writer == nil {
+		return nil
+	}
+	final := lake.Final{Packets: stats.Packets, Truncated: partial, Replace: r.replace}
+	for _, f := range r.reader.Files() {
+		in := lake.Input{Name: f.Name, Size: f.Size}
+		if f.Name != "-" {
+			in.Sum, in.Head, in.HeadLen = fmt.Sprintf("%x", f.Sum), fmt.Sprintf("%x", f.Head), int64(f.HeadLen)
+		}
+		final.Inputs = append(final.Inputs, in)
+	}
+	return r.writer.Commit(final)
+}
+
+// interruptible returns a reader of r whose reads end when ctx is done, which a
+// read of a terminal or of a pipe does not by itself.
+func interruptible(ctx context.Context, r io.Reader) io.Reader {
+	pr, pw := io.Pipe()
+	context.AfterFunc(ctx, func() { pw.CloseWithError(ctx.Err()) })
+	return &lazyReader{Reader: pr, start: func() {
+		go func() {
+			_, err := io.CopyBuffer(struct{ io.Writer }{pw}, struct{ io.Reader }{r}, make([]byte, 256<<10))
+			pw.CloseWithError(err)
+		}()
+	}}
+}
+
+// lazyReader calls start before its first read, so that standard input is left
+// alone unless it is asked for.
+type lazyReader struct {
+	io.Reader
+	start func()
+}
+
+func (l *lazyReader) Read(p []byte) (int, error) {
+	if l.start != nil {
+		l.start()
+		l.start = nil
+	}
+	return l.Reader.Read(p)
+}
+
+// profile writes a CPU profile until stop is called.
+func profile(name string) (stop func(), err error) {
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, fmt.Errorf("create profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("start profile: %w", err)
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		f.Close()
+	}, nil
+}
+
+// summarize prints what was read and what came out of it.
+func summarize(w io.Writer, in capture.Stats, out sensor.Stats, took time.Duration, o *options) {
+	seconds := max(took.Seconds(), 1e-9)
+	fmt.Fprintf(w, "packets      %d (%d bytes) in %.2f s, %.0f packets/s\n",
+		in.Packets, in.Bytes, took.Seconds(), float64(in.Packets)/seconds)
+	if in.Packets > in.Delivered {
+		var reasons []string
+		for i, n := range in.Rejected {
+			if n > 0 {
+				reasons = append(reasons, fmt.Sprintf("%s %d", capture.Reason(i), n))
+			}
+		}
+		fmt.Fprintf(w, "rejected     %d: %s\n", in.Packets-in.Delivered, strings.Join(reasons, ", "))
+	}
+	fmt.Fprintf(w, "connections  %d", out.Connections)
+	if n := out.Table.EndedEarly; n > 0 {
+		fmt.Fprintf(w, ", %d of them ended early to stay within %s of memory", n, o.memory.String())
+	}
+	fmt.Fprintln(w)
+	intel := make([]string, len(out.Intel))
+	for i, k := range flow.Kinds() {
+		intel[i] = fmt.Sprintf("%s %d", k.Name, out.Intel[i])
+	}
+	fmt.Fprintf(w, "intel        %s\n", strings.Join(intel, ", "))
+	if o.store != "none" {
+		fmt.Fprintf(w, "store        %s\n", o.store)
+	}
+}
