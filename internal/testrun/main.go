@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command testrun runs `go test` with its arguments, shows what failed and what
+// was skipped, and closes with a line that counts the tests.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := flag.NewFlagSet("testrun", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	strict := fs.Bool("strict", false, "a skipped test fails, unless it lacks material that the project does not need")
+	if err := fs.Parse(args); err != nil {
+		return 2
+	}
+	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, fs.Args()...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	cmd.Stderr = stderr
+	events, err := cmd.StdoutPipe()
+	if err != nil {
+		fmt.Fprintln(stderr, "testrun:", err)
+		return 1
+	}
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(stderr, "testrun:", err)
+		return 1
+	}
+	c := counter{out: stdout, strict: *strict, output: map[string][]string{}}
+	readErr := c.read(events)
+	runErr := cmd.Wait()
+	c.close()
+	if readErr != nil {
+		fmt.Fprintln(stderr, "testrun:", readErr)
+		return 1
+	}
+	if exit := new(exec.ExitError); runErr != nil && !errors.As(runErr, &exit) {
+		fmt.Fprintln(stderr, "testrun:", runErr)
+	}
+	if runErr != nil || !c.good() {
+		return 1
+	}
+	return 0
+}
+
+// event is one line of `go test -json`.
+type event struct {
+	Action     string
+	Package    string
+	ImportPath string // of output of the compiler
+	Test       string
+	Output     string
+	Elapsed    float64
+}
+
+// counter counts tests. One that has subtests is counted by these.
+type counter struct {
+	out    io.Writer
+	strict bool
+	// output holds what running tests and packages printed, by package and test.
+	output map[string][]string
+	// ended holds the tests of the packages that still run.
+	ended                           []ended
+	passed, failed, skipped, broken int
+	reasons                         []string
+}
+
+// ended is a test that came to its end.
+type ended struct {
+	pkg, test, action string
+}
+
+// read takes all events. Lines that are none are passed on: the go command
+// prints some of its own.
+func (c *counter) read(r io.Reader) error {
+	lines := bufio.NewReader(r)
+	for {
+		line, err := lines.ReadString('\n')
+		if line != "" {
+			var e event
+			if json.Unmarshal([]byte(line), &e) != nil || e.Action == "" {
+				fmt.Fprint(c.out, line)
+			} else {
+				c.take(&e)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the test's output: %w", err)
+		}
+	}
+}
+
+// take handles one event.
+func (c *counter) take(e *event) {
+	id := e.Package + " " + e.Test
+	switch e.Action {
+	case "build-output":
+		fmt.Fprint(c.out, e.Output)
+	case "output":
+		c.output[id] = append(c.output[id], e.Output)
+	case "pass", "fail", "skip":
+		if e.Test != "" {
+			c.ended = append(c.ended, ended{e.Package, e.Test, e.Action})
+			if e.Action == "pass" {
+				delete(c.output, id)
+			}
+			return
+		}
+		c.packageEnded(e)
+	}
+}
+
+// packageEnded counts the tests of a package and prints its line.
+func (c *counter) packageEnded(e *event) {
+	parents := map[string]bool{}
+	var mine []ended
+	rest := c.ended[:0]
+	for _, t := range c.ended {
+		if t.pkg != e.Package {
+			rest = append(rest, t)
+			continue
+		}
+		mine = append(mine, t)
+		for i := range t.test {
+			if t.test[i] == '/' {
+				parents[t.test[:i]] = true
+			}
+		}
+	}
+	c.ended = rest
+	failed := 0
+	for _, t := range mine {
+		id := t.pkg + " " + t.test
+		printed := c.output[id]
+		delete(c.output, id)
+		switch t.action {
+		case "fail":
+			fmt.Fprint(c.out, strings.Join(printed, ""))
+			failed++
+			if !parents[t.test] {
+				c.failed++
+			}
+		case "skip":
+			c.skip(t, printed)
+		case "pass":
+			if !parents[t.test] {
+				c.passed++
+			}
+		}
+	}
+	own := c.output[e.Package+" "]
+	// Tests that never came to their end: of a crash, or of a timeout.
+	for id, printed := range c.output {
+		if strings.HasPrefix(id, e.Package+" ") {
+			if e.Action == "fail" && id != e.Package+" " {
+				fmt.Fprint(c.out, strings.Join(printed, ""))
+				failed++
+				c.failed++
+			}
+			delete(c.output, id)
+		}
+	}
+	switch {
+	case e.Action == "fail":
+		if failed == 0 {
+			c.broken++
+		}
+		fmt.Fprint(c.out, strings.Join(own, ""))
+	case len(mine) > 0:
+		fmt.Fprintf(c.out, "ok    %-28s %7.2fs\n", e.Package, e.Elapsed)
+	}
+}
+
+// skip counts a skipped test and keeps its reason.
+func (c *counter) skip(t ended, printed []string) {
+	var reason []string
+	for _, line := range printed {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "--- ") {
+			reason = append(reason, line)
+		}
+	}
+	text := fmt.Sprintf("%s %s: %s", t.pkg, t.test, strings.Join(reason, " "))
+	c.reasons = append(c.reasons, text)
+	c.skipped++
+	if c.strict && !strings.Contains(text, "../shared") {
+		fmt.Fprintln(c.out, "FAIL: skipped, but nothing may be skipped here:", text)
+		c.broken++
+	}
+}
+
+// good reports whether nothing failed and something ran.
+func (c *counter) good() bool { return c.failed == 0 && c.broken == 0 && c.passed > 0 }
+
+// close prints the summary.
+func (c *counter) close() {
+	if len(c.reasons) > 0 {
+		fmt.Fprintln(c.out, "\nskipped:")
+		for _, r := range c.reasons {
+			fmt.Fprintln(c.out, "  "+r)
+		}
+	}
+	fmt.Fprintf(c.out, "\ntests: %d passed, %d failed, %d skipped", c.passed, c.failed, c.skipped)
+	if c.broken > 0 {
+		fmt.Fprintf(c.out, ", %d other failures", c.broken)
+	}
+	fmt.Fprintln(c.out)
+}
