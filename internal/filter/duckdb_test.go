@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package filter_test
+
+import (
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/duckdb/duckdb-go/v2"
+	"github.com/google/go-cmp/cmp"
+
+	"weir/internal/filter"
+	"weir/internal/flow"
+)
+
+// fixedNow is the present of relative times in tests.
+var fixedNow = time.Date(2020, 1, 1, 12, 0, 0, 0, time.UTC)
+
+func options() filter.Options { return filter.Options{Now: fixedNow, Zone: time.UTC} }
+
+func openDuckDB(t *testing.T) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1)
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	exec(t, db, "SET threads = 1")
+	return db
+}
+
+func exec(t *testing.T, db *sql.DB, text string) {
+	t.Helper()
+	if _, err := db.ExecContext(t.Context(), text); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+}
+
+func sqlText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// sqlName is a text, or NULL for the empty one.
+func sqlName(s string) string {
+	if s == "" {
+		return "NULL"
+	}
+	return sqlText(s)
+}
+
+func sqlAddr(a flow.Addr) string { return fmt.Sprintf("from_hex('%x')", a[:]) }
+
+func seconds(micros int64) string { return fmt.Sprintf("(%d::DOUBLE / 1e6)", micros) }
+
+// load makes tables like the lake's views.
+func load(t *testing.T, db *sql.DB, conns []conn, records []record) {
+	t.Helper()
+	exec(t, db, `CREATE TABLE conn (src VARCHAR, dst VARCHAR, src_bin BLOB, dst_bin BLOB, proto VARCHAR,
+		sport INTEGER, dport INTEGER, type INTEGER, code INTEGER, service VARCHAR, conn_state VARCHAR,
+		sensor VARCHAR, vlan INTEGER, count BIGINT, cspkts BIGINT, scpkts BIGINT, csbytes BIGINT, scbytes BIGINT,
+		firstseen TIMESTAMPTZ, lastseen TIMESTAMPTZ)`)
+	var rows []string
+	for i := range conns {
+		c := &conns[i]
+		cells := []string{
+			sqlText(c.src.String()), sqlText(c.dst.String()), sqlAddr(c.src), sqlAddr(c.dst), sqlText(c.proto),
+			number(c.sport), number(c.dport), number(c.typ), number(c.code), sqlName(c.service),
+			sqlName(c.state), sqlText(c.sensor), number(c.vlan),
+		}
+		for _, n := range c.counters {
+			cells = append(cells, fmt.Sprint(n))
+		}
+		cells = append(cells, fmt.Sprintf("to_timestamp(0) + to_microseconds(%d)", c.first),
+			fmt.Sprintf("to_timestamp(0) + to_microseconds(%d)", c.last))
+		rows = append(rows, "("+strings.Join(cells, ", ")+")")
+	}
+	exec(t, db, "INSERT INTO conn VALUES "+strings.Join(rows, ", "))
+	for i, k := range flow.Kinds() {
+		loadKind(t, db, flow.Kind(i), &k, records)
+	}
+}
+
+func loadKind(t *testing.T, db *sql.DB, which flow.Kind, k *flow.KindInfo, records []record) {
+	t.Helper()
+	columns := []string{"src_bin BLOB", "dst_bin BLOB", "proto VARCHAR", "dport INTEGER"}
+	types := map[flow.AttrType]string{
+		flow.Text: "VARCHAR", flow.Count: "BIGINT", flow.Bool: "BOOLEAN", flow.Interval: "DOUBLE",
+		flow.TextList: "VARCHAR[]", flow.IntervalList: "DOUBLE[]",
+	}
+	for _, a := range k.Attrs {
+		if !a.LogOnly {
+			columns = append(columns, fmt.Sprintf("%q %s", a.Column, types[a.Type]))
+		}
+	}
+	exec(t, db, fmt.Sprintf("CREATE TABLE %s (%s)", k.Name, strings.Join(columns, ", ")))
+	var rows []string
+	for _, r := range records {
+		if r.Kind != which {
+			continue
+		}
+		cells := []string{sqlAddr(r.src), sqlAddr(r.dst), sqlText(r.proto), number(r.dport)}
+		for i := range k.Attrs {
+			if !k.Attrs[i].LogOnly {
+				cells = append(cells, cell(&r.Values[i], k.Attrs[i].Type))
+			}
+		}
+		rows = append(rows, "("+strings.Join(cells, ", ")+")")
+	}
+	exec(t, db, fmt.Sprintf("INSERT INTO %s VALUES %s", k.Name, strings.Join(rows, ", ")))
+}
+
+func cell(v *filter.Value, t flow.AttrType) string {
+	if !v.Set {
+		return "NULL"
+	}
+	list := func(n int, element func(i int) string) string {
+		parts := make([]string, n)
+		for i := range parts {
+			parts[i] = element(i)
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	}
+	switch t {
+	case flow.Count:
+		return fmt.Sprint(v.Int)
+	case flow.Bool:
+		return fmt.Sprint(v.Int != 0)
+	case flow.Interval:
+		return seconds(v.Int)
+	case flow.TextList:
+		return list(len(v.Texts), func(i int) string { return sqlText(v.Texts[i]) })
+	case flow.IntervalList:
+		return list(len(v.Ints), func(i int) string { return seconds(v.Ints[i]) })
+	case flow.Text:
+	}
+	return sqlText(v.Text)
+}
+
+// groupSQL is how a store uses the two conditions.
+const groupSQL = `SELECT concat_ws(' ', f.src, f.dst, f.proto, coalesce(f.dport::VARCHAR, 'NULL'),
+	coalesce(f.type::VARCHAR, 'NULL')) AS key
+FROM (
+	SELECT src, dst, src_bin, dst_bin, proto, dport, type,
+		list_sort(list_distinct(list(sport))) AS sports, list_sort(list_distinct(list(code))) AS codes,
+		sum(count)::BIGINT AS count, sum(cspkts)::BIGINT AS cspkts, sum(scpkts)::BIGINT AS scpkts,
+		sum(csbytes)::BIGINT AS csbytes, sum(scbytes)::BIGINT AS scbytes,
+		min(firstseen) AS firstseen, max(lastseen) AS lastseen, list_distinct(list(conn_state)) AS conn_state,
+		list_distinct(list(service)) AS service, list_distinct(list(vlan)) AS vlan,
+		list_distinct(list(sensor)) AS sensor
+	FROM conn AS c WHERE %s GROUP BY src, dst, src_bin, dst_bin, proto, dport, type
+) AS f WHERE %s ORDER BY key`
+
+// selected runs a filter on DuckDB and returns the keys of the flows.
+func selected(t *testing.T, db *sql.DB, e *filter.Expr) ([]string, error) {
+	t.Helper()
+	q, err := e.SQL(filter.SQLOptions{Conn: "c", Flow: "f"})
+	if err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf(groupSQL, q.Rows.Text, q.Groups.Text)
+	rows, err := db.QueryContext(t.Context(), text, q.Args()...)
+	if err != nil {
+		return nil, fmt.Errorf("%s %v: %w", text, q.Args(), err)
+	}
+	defer rows.Close()
+	var keys []string
+	for rows.Next() {
+		var key string
+		if err := rows.Scan(&key); err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, rows.Err()
+}
+
+// matching returns the keys of the flows that the evaluator selects.
+func matching(all map[string]*filter.Flow, e *filter.Expr) []string {
+	var keys []string
+	for key, f := range all {
+		if e.Match(f) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// TestSQLAgainstMatch compares DuckDB's answers to random filters with the
+// evaluator's.
+func TestSQLAgainstMatch(t *testing.T) {
+	n := 1500
+	if testing.Short() {
+		n = 300
+	}
+	g := newGenerator(7)
+	conns := make([]conn, 150)
+	for i := range conns {
+		conns[i] = g.conn()
+	}
+	records := make([]record, 120)
+	for i := range records {
+		records[i] = g.record(conns)
+	}
+	db := openDuckDB(t)
+	load(t, db, conns, records)
+	all := flows(conns, records)
+	nontrivial := 0
+	for range n {
+		text := g.filter(2)
+		e, err := filter.Parse(text, options())
+		if err != nil {
+			t.Fatalf("Parse(%q) = %v", text, err)
+		}
+		want := matching(all, e)
+		got, err := selected(t, db, e)
+		if err != nil {
+			t.Fatalf("SQL of %q: %v", text, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			q, _ := e.SQL(filter.SQLOptions{Conn: "c", Flow: "f"})
+			t.Errorf("%q selects other flows (-evaluator +DuckDB):\n%s\n%+v", text, diff, q)
+		}
+		if len(want) > 0 && len(want) < len(all) {
+			nontrivial++
+		}
+	}
+	if nontrivial < n/3 {
+		t.Errorf("only %d of %d filters select some flows, but not all", nontrivial, n)
+	}
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package filter_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"weir/internal/filter"
+)
+
+func parse(t *testing.T, text string) *filter.Expr {
+	t.Helper()
+	e, err := filter.Parse(text, options())
+	if err != nil {
+		t.Fatalf("Parse(%q) = %v", text, err)
+	}
+	return e
+}
+
+// TestSQLSplit checks which part of a filter is applied before grouping.
+func TestSQLSplit(t *testing.T) {
+	lo, hi := make([]byte, 16), make([]byte, 16)
+	copy(lo[10:], "\xff\xff\x0a\x00\x00\x00")
+	copy(hi[10:], "\xff\xff\x0a\xff\xff\xff")
+	for _, tc := range []struct {
+		in, rows, groups string
+		args             []any
+	}{
+		{"dport = 80", `(c."dport" = $1)`, "TRUE", []any{int64(80)}},
+		{"!dport = 80", `((c."dport" = $1) IS NOT TRUE)`, "TRUE", []any{int64(80)}},
+		{"count > 1", "TRUE", `(f."count" > $1)`, []any{int64(1)}},
+		{"src = 10.0.0.0/8", `((c."src_bin" BETWEEN $1 AND $2))`, "TRUE", []any{lo, hi}},
+		{
+			"addr = 10.0.0.0/8", `(((c."src_bin" BETWEEN $1 AND $2)) OR ((c."dst_bin" BETWEEN $1 AND $2)))`, "TRUE",
+			[]any{lo, hi},
+		},
+		{
+			"dport = 80 AND count > 1", `(c."dport" = $1)`, `(f."count" > $2)`,
+			[]any{int64(80), int64(1)},
+		},
+		{
+			"!(dport = 80 OR count > 1)", `((c."dport" = $1) IS NOT TRUE)`, `((f."count" > $2) IS NOT TRUE)`,
+			[]any{int64(80), int64(1)},
+		},
+		{
+			"dport = 80 OR count > 1", "TRUE", `((f."dport" = $1) OR (f."count" > $2))`,
+			[]any{int64(80), int64(1)},
+		},
+		{
+			"(dport = 80 AND count > 1) OR type = 8", `((c."dport" = $1) OR (c."type" = $2))`,
+			`(((f."dport" = $3) AND (f."count" > $4)) OR (f."type" = $5))`,
+			[]any{int64(80), int64(8), int64(80), int64(1), int64(8)},
+		},
+		{
+			"meta.dns.type = A",
+			`(c.src_bin, c.dst_bin, c.proto, coalesce(c.dport, -1)) IN (SELECT m.src_bin, m.dst_bin, m.proto, ` +
+				`coalesce(m.dport, -1) FROM "dns" AS m WHERE (m."qtype_name" = $1))`,
+			"TRUE", []any{"A"},
+		},
+		{"csbytes > scbytes", "TRUE", `(f."csbytes" > f."scbytes")`, nil},
+		{"#Flow", "TRUE", "TRUE", nil},
+	} {
+		q, err := parse(t, tc.in).SQL(filter.SQLOptions{Conn: "c", Flow: "f"})
+		if err != nil {
+			t.Errorf("SQL of %q: %v", tc.in, err)
+			continue
+		}
+		if q.Rows.Text != tc.rows || q.Groups.Text != tc.groups {
+			t.Errorf("SQL of %q = %s and %s, want %s and %s", tc.in, q.Rows.Text, q.Groups.Text, tc.rows, tc.groups)
+		}
+		if diff := cmp.Diff(tc.args, q.Args()); diff != "" {
+			t.Errorf("arguments of %q (-want +got):\n%s", tc.in, diff)
+		}
+	}
+}
+
+func TestSQLOptions(t *testing.T) {
+	q, err := parse(t, "meta.dns AND dport = 80 AND count > 1").SQL(filter.SQLOptions{
+		FirstArg: 5, Table: func(kind string) string { return "raw." + kind },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(q.Rows.Text, "FROM raw.dns AS m") || !strings.Contains(q.Rows.Text, `conn."dport" = $5`) ||
+		!strings.Contains(q.Groups.Text, `flow."count" > $6`) {
+		t.Errorf("SQL = %+v", q)
+	}
+	var none *filter.Expr
+	q, err = none.SQL(filter.SQLOptions{})
+	if err != nil || q.Rows.Text != "TRUE" || q.Groups.Text != "TRUE" || len(q.Args()) != 0 {
+		t.Errorf("SQL of nil = %+v, %v", q, err)
+	}
+}
+
+// TestSQLHoldsNoValues checks that what users write never becomes a part of the
+// text of SQL.
+func TestSQLHoldsNoValues(t *testing.T) {
+	const evil = `x'); DROP TABLE conn; --`
+	for _, text := range []string{
+		"proto = %s", "proto =~ %s", "service = %s", "service IN (%s, a)", "meta.dns.query = %s", "ALL meta.dns.answers =~ %s",
+		"meta.http(uri = %s)", "ONE meta.http.host != %s",
+	} {
+		value := "'" + strings.NewReplacer("'", "", " ", "").Replace(evil) + "'"
+		if strings.Contains(text, "=~") {
+			value = `'x"DROP.*'`
+		}
+		q, err := parse(t, fmt.Sprintf(text, value)).SQL(filter.SQLOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(strings.ToUpper(q.Rows.Text+q.Groups.Text), "DROP") {
+			t.Errorf("SQL of %q holds the value: %+v", text, q)
+		}
+	}
+}
+
+// TestSQLUnsupported checks that what a store cannot answer is an error.
+func TestSQLUnsupported(t *testing.T) {
+	noSSL := func(kind string) string {
+		if kind == "ssl" {
+			return ""
+		}
+		return kind
+	}
+	for _, tc := range []struct{ in, clause string }{
+		{"times.start > 1577872800", "times.start > 2020-01-01T10:00:00Z"},
+		{"dport = 80 OR !LEN times > 2", "LEN times.start > 2"},
+		{"!meta.arp", "meta.arp"},
+		{"#ARP AND dport", "#ARP"},
+		{"meta.arp.op = request", "meta.arp.op = request"},
+		{"meta.arp(op = request)", "meta.arp(op = request)"},
+		{"meta.arp.count > 2", "meta.arp.count > 2"},
+		{"meta.arp.count > count", "meta.arp.count > count"},
+		{"firstseen = times.start", "firstseen = times.start"},
+		{"meta.ssl.cipher", "meta.ssl.cipher"},
+		{"meta.server_name = x", "meta.server_name = x"},
+	} {
+		q, err := parse(t, tc.in).SQL(filter.SQLOptions{Table: noSSL})
+		var unsupported *filter.UnsupportedError
+		if !errors.As(err, &unsupported) || unsupported.Clause != tc.clause ||
+			!strings.Contains(err.Error(), tc.clause+": not supported by this store yet") {
+			t.Errorf("SQL of %q = %v, %v, want an UnsupportedError for %q", tc.in, q, err, tc.clause)
+		}
+	}
+	// A kind that the store lacks does not matter where another has the attribute.
+	if _, err := parse(t, "meta.version = x").SQL(filter.SQLOptions{Table: noSSL}); err != nil {
+		t.Errorf("SQL of meta.version: %v", err)
+	}
+}
+
+// TestSQLLargest runs the largest filters that the limits allow.
+func TestSQLLargest(t *testing.T) {
+	g := newGenerator(11)
+	conns := []conn{g.conn(), g.conn(), g.conn()}
+	for conns[0].typ != nil {
+		conns[0] = g.conn()
+	}
+	records := []record{}
+	for len(records) < 20 {
+		records = append(records, g.record(conns))
+	}
+	db := openDuckDB(t)
+	load(t, db, conns, records)
+	all := flows(conns, records)
+	nested := strings.Repeat("!(dport AND ", filter.MaxDepth/2) + "count > 1" + strings.Repeat(")", filter.MaxDepth/2)
+	for name, text := range map[string]string{
+		"or":       strings.Repeat("dport = 80 OR ", filter.MaxClauses-1) + "dport = 81",
+		"and":      strings.Repeat("!count = 80 AND ", filter.MaxClauses-1) + "count",
+		"in":       "sports IN (" + strings.Repeat("80, ", filter.MaxClauses-2) + "81)",
+		"nested":   nested,
+		"networks": "addr IN (" + strings.Repeat("10.0.0.0/8, ", filter.MaxClauses-2) + "::/0)",
+		"pattern":  `service !~ (?:\pL{1,25}|.)+ OR proto =~ (tcp|udp)`,
+		"patterns": "proto =~ (?i)(..){500} OR sports =~ ([0-9]{500}[^x]{500}) OR meta.dns.query =~ ((größe){50}){5}",
+		"meta":     strings.Repeat("meta.dns.query = a OR ", 400) + "meta.http",
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := parse(t, text)
+			got, err := selected(t, db, e)
+			if err != nil {
+				t.Fatalf("%.300v", err)
+			}
+			if diff := cmp.Diff(matching(all, e), got); diff != "" {
+				t.Errorf("other flows (-evaluator +DuckDB):\n%s", diff)
+			}
+		})
+	}
+}

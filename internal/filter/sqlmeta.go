@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package filter
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Conditions on intel ask whether a flow's key is among the keys of records.
+// DuckDB makes a semi join of that, with the records' side in its hash table; of
+// EXISTS it would first make a list of the distinct keys of all flows. Only
+// comparisons with an attribute of the flow itself are correlated subqueries.
+
+// key returns a flow's key as a list of expressions. What has no port must still
+// be equal to itself.
+func key(alias string) string {
+	return fmt.Sprintf("%[1]s.src_bin, %[1]s.dst_bin, %[1]s.proto, coalesce(%[1]s.dport, -1)", alias)
+}
+
+// table returns the relation of a kind, "" if the store has none.
+func (c *compiler) table(k *kind) string {
+	if !k.stored {
+		return ""
+	}
+	return c.opts.Table(k.Name)
+}
+
+// amongKeys returns the condition that the flow's key is selected by a
+// subquery, which starts after SELECT.
+func (c *compiler) amongKeys(query string) condition {
+	return condition{"(" + key(c.alias) + ") IN (SELECT " + query + ")", true}
+}
+
+// exists returns the condition that the flow has a record m of kind k that
+// fulfills a condition, if that is not empty; correlated says that it refers to
+// the flow. x is the node in question.
+func (c *compiler) exists(x node, k *kind, where string, correlated bool) condition {
+	table := c.table(k)
+	if table == "" {
+		return c.unsupported(x, "it keeps no records of "+k.Name)
+	}
+	if correlated {
+		return condition{"EXISTS (SELECT 1 FROM " + table + " AS m WHERE " + c.linked() + " AND " + where + ")", true}
+	}
+	if where != "" {
+		where = " WHERE " + where
+	}
+	return c.amongKeys(key("m") + " FROM " + table + " AS m" + where)
+}
+
+// linked returns the condition that record m is the flow's.
+func (c *compiler) linked() string {
+	return "(" + key("m") + ") = (" + key(c.alias) + ")"
+}
+
+// counts returns the expression for the number of records of kinds, NULL where
+// there are none; for several kinds a list.
+func (c *compiler) counts(f *field) (element, bool) {
+	var each []string
+	for _, m := range f.metas {
+		if table := c.table(m.kind); table != "" {
+			each = append(each, "nullif((SELECT count(*) FROM "+table+" AS m WHERE "+c.linked()+"), 0)")
+		}
+	}
+	switch {
+	case len(each) == 0:
+		return element{}, false
+	case !f.set:
+		return element{sql: each[0]}, true
+	}
+	return element{sql: "list_distinct([" + strings.Join(each, ", ") + "])", list: true}, true
+}
+
+// countClause translates a clause on the number of records of one kind.
+func (c *compiler) countClause(x *clause) condition {
+	k := x.field.metas[0].kind
+	if x.op == opNone {
+		any := c.exists(x, k, "", false)
+		if x.quant == quantNone {
+			return not3(any)
+		}
+		return any
+	}
+	table := c.table(k)
+	if table == "" {
+		return c.unsupported(x, "it keeps no records of "+k.Name)
+	}
+	p := c.bind(x)
+	some := c.amongKeys(key("m") + " FROM " + table + " AS m GROUP BY ALL HAVING " + p.on(element{sql: "count(*)"}))
+	if x.quant == quantNone {
+		return not3(some)
+	}
+	return some
+}
+
+// metaClause translates a clause on an attribute of one or more kinds of intel.
+func (c *compiler) metaClause(x *clause) condition {
+	var metas []metaAttr
+	for _, m := range x.field.metas {
+		if c.table(m.kind) != "" {
+			metas = append(metas, m)
+		}
+	}
+	if len(metas) == 0 {
+		return c.unsupported(x, "it keeps no records of "+x.field.metas[0].kind.Name)
+	}
+	p := c.bind(x)
+	present := func(e element) string { return e.sql + " IS NOT NULL" }
+	fulfilling := present
+	if x.op != opNone {
+		fulfilling = p.on
+	}
+	switch x.quant {
+	case quantLen:
+		return c.distinct(x, metas, present, x, p)
+	case quantOne:
+		one := &clause{
+			quant: quantLen, op: opEqual, field: x.field,
+			values: []operand{{typ: Number, val: value{num: 1}}},
+		}
+		return c.distinct(x, metas, fulfilling, one, c.bind(one))
+	case quantNone:
+		return not3(c.some(x, metas, fulfilling))
+	case quantAll:
+		other := func(e element) string {
+			return "(" + present(e) + " AND " + fulfilling(e) + " IS NOT TRUE)"
+		}
+		parts := []string{c.some(x, metas, present).sql}
+		if x.op != opNone {
+			parts = append(parts, not3(c.some(x, metas, other)).sql)
+		}
+		return join(parts, true, true)
+	}
+	return c.some(x, metas, fulfilling)
+}
+
+// withAttribute reports whether the clause compares with another attribute.
+func (c *clause) withAttribute() bool {
+	for i := range c.values {
+		if c.values[i].kind == attribute {
+			return true
+		}
+	}
+	return false
+}
+
+// some returns the condition that some value of the attributes fulfills a
+// condition.
+func (c *compiler) some(x *clause, metas []metaAttr, on func(element) string) condition {
+	parts := make([]string, len(metas))
+	for i, m := range metas {
+		e := record(m, x.field.fold)
+		switch {
+		case !e.list:
+			parts[i] = c.exists(x, m.kind, on(e), x.withAttribute()).sql
+		case x.withAttribute():
+			// The body of a lambda in a subquery cannot refer to the outer query.
+			parts[i] = "EXISTS (SELECT 1 FROM " + c.values(m, e) + " WHERE " + c.linked() +
+				" AND " + on(element{sql: "u.v"}) + ")"
+		default:
+			parts[i] = c.exists(x, m.kind,
+				"len(list_filter("+e.sql+", lambda x: "+on(element{sql: "x"})+")) > 0", false).sql
+		}
+	}
+	return join(parts, false, true)
+}
+
+// values returns the relation of the records of a kind, one row for each
+// element u.v of a list.
+func (c *compiler) values(m metaAttr, e element) string {
+	return c.table(m.kind) + " AS m, unnest(" + e.sql + ") AS u(v)"
+}
+
+// distinct returns the condition that the number of distinct values that fulfill
+// a condition compares as the LEN clause number says, which p has bound.
+func (c *compiler) distinct(
+	x *clause, metas []metaAttr, on func(element) string, number *clause, p *predicate,
+) condition {
+	correlated := x.withAttribute()
+	columns := key("m") + ", "
+	if correlated {
+		columns = ""
+	}
+	parts := make([]string, len(metas))
+	for i, m := range metas {
+		e := record(m, x.field.fold)
+		from := c.table(m.kind) + " AS m"
+		if e.list {
+			from = c.values(m, e)
+			e = element{sql: "u.v"}
+		}
+		parts[i] = "SELECT " + columns + e.sql + " AS v FROM " + from + " WHERE " + on(e)
+		if correlated {
+			parts[i] += " AND " + c.linked()
+		}
+	}
+	all := "(" + strings.Join(parts, " UNION ALL ") + ") AS w"
+	if correlated {
+		return p.number("SELECT count(DISTINCT w.v) FROM " + all)
+	}
+	// Flows without any value are in no group: where 0 is right, those that are
+	// not right are looked for.
+	having := p.on(element{sql: "count(DISTINCT w.v)"})
+	ofNone := number.compare(nil, &value{})
+	if ofNone {
+		having = "NOT " + having
+	}
+	among := c.amongKeys("* EXCLUDE v FROM " + all + " GROUP BY ALL HAVING " + having)
+	if ofNone {
+		return not3(among)
+	}
+	return among
+}
