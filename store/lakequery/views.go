@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lakequery
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"weir/store/lake"
+)
+
+// rawSchema is the schema of the tables as parts hold them, for our own
+// queries: with addresses in 16 bytes and uids as numbers.
+const rawSchema = "raw"
+
+// macros returns the statements that make the functions which the views use.
+func macros() []string {
+	return append(communityIDMacros(),
+		"CREATE SCHEMA "+rawSchema,
+		// The text of a uid, as flow.UIDText.
+		`CREATE MACRO uid_text(u) AS 'C' || lower(lpad(to_hex(u::BIGINT), 16, '0'))`,
+	)
+}
+
+// views returns the statements that make the views of a manifest.
+func (d *DB) views(m *lake.Manifest) []string {
+	var out []string
+	for _, t := range lake.Tables() {
+		out = append(out, d.rawView(m, &t))
+		if t.Name == lake.ConnTable {
+			out = append(out,
+				"CREATE OR REPLACE VIEW conn AS "+connSelect,
+				// Interim records of live captures are not merged: there are none yet.
+				"CREATE OR REPLACE VIEW conn_records AS "+connSelect,
+				"CREATE OR REPLACE VIEW flow AS "+flowSelect(""),
+			)
+			continue
+		}
+		out = append(out, intelView(&t))
+	}
+	return out
+}
+
+// rawView returns the view of a table's parts. Their list comes from the
+// manifest, never from the directory.
+func (d *DB) rawView(m *lake.Manifest, t *lake.Table) string {
+	var files []string
+	for i := range m.Parts {
+		if m.Parts[i].Kind == t.Name {
+			name := filepath.Join(d.root, filepath.FromSlash(m.Parts[i].Path))
+			files = append(files, quote(name))
+		}
+	}
+	columns := make([]string, len(t.Columns))
+	name := rawSchema + "." + ident(t.Name)
+	if len(files) == 0 {
+		for i := range t.Columns {
+			columns[i] = "NULL::" + t.Columns[i].Type.SQL() + " AS " + ident(t.Columns[i].Name)
+		}
+		return fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT %s WHERE false",
+			name, strings.Join(columns, ", "))
+	}
+	for i := range t.Columns {
+		columns[i] = ident(t.Columns[i].Name)
+	}
+	return fmt.Sprintf(
+		"CREATE OR REPLACE VIEW %s AS SELECT %s FROM read_parquet([%s], hive_partitioning = false)",
+		name, strings.Join(columns, ", "), strings.Join(files, ", "))
+}
+
+// durationSQL is the time between the first and the last packet, in seconds.
+const durationSQL = `(epoch_us(lastseen) - epoch_us(firstseen)) / 1e6`
+
+// connSelect shows connections to people, in the order of the documentation.
+const connSelect = `SELECT uid_text(uid) AS uid, sensor, firstseen, lastseen, ` +
+	durationSQL + ` AS duration,
+	src, sport, dst, dport, type, code, proto, service, conn_state, history, end_reason,
+	cspkts, scpkts, csbytes, scbytes, cspayload, scpayload, missed_bytes, vlan,
+	list_transform(tunnel_parents, lambda u: uid_text(u)) AS tunnel_parents,
+	community_id(src_bin, dst_bin, ip_proto, sport, dport, type, code) AS community_id, count
+	FROM ` + rawSchema + `.conn`
+
+// intelView returns the statement that shows a kind of intel to people: the
+// connection's endpoints, then the kind's own columns.
+func intelView(t *lake.Table) string {
+	shown := []string{"sensor", "ts", "src", "sport", "dst", "dport", "proto"}
+	columns := append([]string{"uid_text(uid) AS uid"}, shown...)
+	skip := append([]string{"uid", "src_bin", "dst_bin"}, shown...)
+	for i := range t.Columns {
+		if name := t.Columns[i].Name; !slices.Contains(skip, name) {
+			columns = append(columns, ident(name))
+		}
+	}
+	return fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT %s FROM %s.%s",
+		ident(t.Name), strings.Join(columns, ", "), rawSchema, ident(t.Name))
+}
+
+// total returns a sum that stays within 64 bits.
+func total(expr string) string {
+	return fmt.Sprintf("least(sum(%s), %d)::BIGINT", expr, int64(math.MaxInt64))
+}
+
+// distinct returns a sorted list of the distinct values of a column.
+func distinct(column string) string { return "list_sort(list_distinct(list(" + column + ")))" }
+
+// servicesSQL is the set of protocols found in connections; the column of one
+// connection may hold several, joined by commas.
+const servicesSQL = "list_sort(list_distinct(flatten(list(string_split(service, ',')))))"
+
+// flowColumns returns the columns of flows, in the order of the documentation.
+func flowColumns() []string {
+	columns := []string{
+		"src", "dst", "proto", "dport", "type",
+		distinct("sport") + " AS sports", distinct("code") + " AS codes",
+	}
+	for _, name := range []string{"count", "cspkts", "scpkts", "csbytes", "scbytes"} {
+		columns = append(columns, total(name)+" AS "+name)
+	}
+	return append(columns, "min(firstseen) AS firstseen", "max(lastseen) AS lastseen",
+		distinct("conn_state")+" AS conn_state", servicesSQL+" AS service",
+		distinct("vlan")+" AS vlan", distinct("sensor")+" AS sensor")
+}
+
+// flowKey is what makes a flow.
+const flowKey = "src, dst, proto, dport, type"
+
+// flowSelect groups the connections that fulfill a condition ("" is none) to
+// flows.
+func flowSelect(where string, extra ...string) string {
+	s := "SELECT " + strings.Join(append(flowColumns(), extra...), ", ") +
+		" FROM " + rawSchema + ".conn"
+	if where != "" {
+		s += " WHERE " + where
+	}
+	return s + " GROUP BY " + flowKey
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package store is the contract between weir and the places where it keeps
+// records: the questions that every store answers, and the plain types of the
+// answers. It holds no behavior; drivers are packages below it.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/netip"
+	"strings"
+	"time"
+
+	"weir/internal/filter"
+)
+
+// Query selects flows. The zero value selects all of them.
+type Query struct {
+	// Filter selects flows; nil selects all.
+	Filter *filter.Expr
+	// OrderBy sorts them, the first entry first. Flows that compare equal are
+	// in the order of src, dst, proto, dport and type, so that pages neither
+	// overlap nor miss any.
+	OrderBy []Order
+	// Skip leaves out so many flows, Limit bounds how many follow; 0 is no limit.
+	Skip, Limit int
+}
+
+// Order is one criterion of a sort.
+type Order struct {
+	// Attr is an attribute of flows with one value: "src", "dst", "flow" (proto,
+	// then dport or type), or any name that the filter language has for one.
+	Attr string
+	// Desc sorts the greatest first. Flows without the attribute come last
+	// either way.
+	Desc bool
+}
+
+// Flow is all connections between two hosts that have the same protocol and
+// server port (or ICMP type).
+type Flow struct {
+	Src   netip.Addr `json:"src"`
+	Dst   netip.Addr `json:"dst"`
+	Proto string     `json:"proto"`
+	// Dport is nil where the protocol has no ports, Type where it is not ICMP.
+	Dport *uint16 `json:"dport,omitempty"`
+	Type  *uint16 `json:"type,omitempty"`
+	// Sports and Codes hold distinct values in ascending order.
+	Sports []uint16 `json:"sports,omitempty"`
+	Codes  []uint16 `json:"codes,omitempty"`
+	// Count is the number of connections.
+	Count     int64     `json:"count"`
+	CSPkts    int64     `json:"cspkts"`
+	SCPkts    int64     `json:"scpkts"`
+	CSBytes   int64     `json:"csbytes"`
+	SCBytes   int64     `json:"scbytes"`
+	FirstSeen time.Time `json:"firstseen"`
+	LastSeen  time.Time `json:"lastseen"`
+	// The following hold distinct values in ascending order.
+	ConnState []string `json:"conn_state,omitempty"`
+	Service   []string `json:"service,omitempty"`
+	VLAN      []uint16 `json:"vlan,omitempty"`
+	Sensor    []string `json:"sensor,omitempty"`
+}
+
+// Label returns the flow's protocol and port, or ICMP type, as "tcp/80".
+func (f *Flow) Label() string {
+	switch {
+	case f.Dport != nil:
+		return fmt.Sprintf("%s/%d", f.Proto, *f.Dport)
+	case f.Type != nil:
+		return fmt.Sprintf("%s/%d", f.Proto, *f.Type)
+	}
+	return f.Proto
+}
+
+// Counts is how much a query selects.
+type Counts struct {
+	// Clients and Servers count distinct source and destination hosts. A host
+	// may be both.
+	Clients int64 `json:"clients"`
+	Servers int64 `json:"servers"`
+	Flows   int64 `json:"flows"`
+}
+
+// TopQuery groups flows by the values of attributes and ranks the groups.
+// Order, skip and limit of the Query apply to groups; OrderBy is ignored.
+type TopQuery struct {
+	Query
+	// Fields are the attributes that make a group. A flow that has no value
+	// for one of them is in the group of those without; one that has several
+	// (a set) counts in each.
+	Fields []string
+	// Collect lists attributes whose distinct values each group shows.
+	Collect []string
+	// Sum ranks groups by the sum of these attributes instead of the number
+	// of flows.
+	Sum []string
+	// Least puts the smallest groups first.
+	Least bool
+}
+
+// TopRow is one group.
+type TopRow struct {
+	// Fields holds a value for each of the query's fields: a string, an int64,
+	// a float64, a time.Time, or nil where the flows have none.
+	Fields []any
+	// Count is the number of flows, or the sum.
+	Count int64
+	// Collected holds the distinct combinations of the collected attributes,
+	// sorted.
+	Collected [][]any
+}
+
+// Column is a column of a raw query's result.
+type Column struct {
+	Name string
+	// Type is the store's name of the type.
+	Type string
+}
+
+// Rows is the result of a raw query. It must be closed.
+type Rows interface {
+	// Columns describes the values of a row.
+	Columns() []Column
+	// All yields the rows once. A row is valid until the next one. Its values
+	// are nil, bool, int64, *big.Int, float64, json.Number (exact decimals),
+	// string, []byte, time.Time, or []any and map[string]any of these.
+	All() iter.Seq2[[]any, error]
+	io.Closer
+}
+
+// Status describes the content of a store.
+type Status struct {
+	// Location is where the store is.
+	Location string `json:"location"`
+	// Format is the version of its layout.
+	Format int `json:"format"`
+	// Generation grows with every change.
+	Generation int64 `json:"generation"`
+	// Tables describes the tables that hold something.
+	Tables []TableStatus `json:"tables"`
+	Parts  int64         `json:"parts"`
+	Rows   int64         `json:"rows"`
+	Bytes  int64         `json:"bytes"`
+	// Connections is the number of connections that the rows stand for.
+	Connections int64 `json:"connections"`
+	// First and Last bound the records' times; nil in an empty store.
+	First *time.Time `json:"first,omitempty"`
+	Last  *time.Time `json:"last,omitempty"`
+	// Sensors are the names of the sensors that records came from.
+	Sensors []string       `json:"sensors"`
+	Imports []ImportStatus `json:"imports"`
+}
+
+// TableStatus describes one table.
+type TableStatus struct {
+	Name  string `json:"name"`
+	Parts int64  `json:"parts"`
+	Rows  int64  `json:"rows"`
+	Bytes int64  `json:"bytes"`
+}
+
+// ImportStatus describes what one import brought.
+type ImportStatus struct {
+	ID     string    `json:"id"`
+	Time   time.Time `json:"time"`
+	Sensor string    `json:"sensor"`
+	Source string    `json:"source"`
+	// Inputs are the names of the files.
+	Inputs      []string         `json:"inputs,omitempty"`
+	Options     string           `json:"options,omitempty"`
+	Packets     uint64           `json:"packets"`
+	Connections int64            `json:"connections"`
+	Intel       map[string]int64 `json:"intel,omitempty"`
+	// Truncated says that a part of an input was skipped, Open that the import
+	// goes on.
+	Truncated bool `json:"truncated,omitempty"`
+	Open      bool `json:"open,omitempty"`
+}
+
+// FlowLister lists flows.
+type FlowLister interface {
+	// Flows yields the flows that q selects, once. After an error it ends.
+	Flows(ctx context.Context, q Query) iter.Seq2[*Flow, error]
+}
+
+// Counter counts hosts and flows.
+type Counter interface {
+	// Counts ignores the query's order, skip and limit.
+	Counts(ctx context.Context, q Query) (Counts, error)
+}
+
+// Ranker ranks groups of flows.
+type Ranker interface {
+	Top(ctx context.Context, q TopQuery) ([]TopRow, error)
+}
+
+// RawQuerier runs a query in the store's own language.
+type RawQuerier interface {
+	// Raw runs a query that must not change anything: others are refused with
+	// a *QueryError.
+	Raw(ctx context.Context, text string) (Rows, error)
+}
+
+// Reporter describes the store.
+type Reporter interface {
+	Status(ctx context.Context) (*Status, error)
+}
+
+// Reader answers every question. It is safe for concurrent use; each answer
+// comes from one consistent snapshot.
+type Reader interface {
+	FlowLister
+	Counter
+	Ranker
+	RawQuerier
+	Reporter
+	io.Closer
+}
+
+// ErrMemory says that a query needs more memory than it may use.
+var ErrMemory = errors.New("the query needs more memory than it may use")
+
+// QueryError says what is wrong with a raw query.
+type QueryError struct {
+	Msg string
+	// Offset is where in the text, in bytes, or -1.
+	Offset int
+}
+
+// Error implements error.
+func (e *QueryError) Error() string { return e.Msg }
+
+// AttributeError says that an attribute cannot be used as asked.
+type AttributeError struct {
+	// Name is the attribute, Use what it was wanted for ("order by", "sum").
+	Name, Use string
+	// Known lists the attributes that can.
+	Known []string
+}
+
+// Error implements error.
+func (e *AttributeError) Error() string {
+	return fmt.Sprintf("cannot %s %q: expected one of %s", e.Use, e.Name, strings.Join(e.Known, ", "))
+}
