@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"weir/internal/config"
+	"weir/store"
+	"weir/store/lakequery"
+)
+
+// options are the flags of every command.
+type options struct {
+	// Of all commands.
+	store   string
+	config  string
+	memory  config.Size
+	threads int
+	timeout time.Duration
+	tz      string
+	zone    *time.Location
+
+	list listOptions
+	json bool // of status
+	sql  sqlOptions
+
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+const longHelp = `flowcli answers questions about the connections that a sensor has stored. A flow
+is all connections between two hosts that have the same protocol and server port
+(or ICMP type).
+
+Without a subcommand it lists flows; -c counts them, --top ranks what they have
+in common. Filters select flows; several are combined with AND. The flags -f, -n,
+-t, -C and -S take several values in a row; a value that starts with "-" is
+written --flag=VALUE.`
+
+const examples = `  flowcli                                       every flow
+  flowcli -c                                    clients, servers and flows
+  flowcli -f 'dport = 443' -l 20 -o -scbytes    the flows with most bytes to clients
+  flowcli -n 'src.addr = 10.0.0.0/8' -f 'proto = udp'
+  flowcli --top src.addr dport -l 5             most frequent pairs
+  flowcli --top dport --sum csbytes scbytes     ports by bytes
+  flowcli --top dport --collect dst.addr        and who serves them
+  flowcli -j -f 'proto = icmp'                  as JSON, a flow a line
+  flowcli sql "SELECT query, count(*) FROM dns GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
+  flowcli status                                what the store holds`
+
+const exitCodes = `Exit codes:
+  0    done
+  1    failed
+  2    wrong usage (flag, filter, SQL)
+  130  interrupted
+`
+
+func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
+	o := &options{stdin: stdin, stdout: stdout, stderr: stderr, memory: lakequery.DefaultMemory}
+	cmd := &cobra.Command{
+		Use:               "flowcli [flags]",
+		Short:             "Explore stored flows",
+		Long:              longHelp,
+		Example:           examples,
+		Version:           buildVersion(),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		Args:              noArgs,
+		PersistentPreRunE: o.complete,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return o.runList(cmd.Context()) },
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	p := cmd.PersistentFlags()
+	p.SortFlags = false
+	p.StringVar(&o.store, "store", "", "`directory` of the store (default $WEIR_STORE, else /var/lib/weir for root, else ~/.local/share/weir)")
+	p.StringVar(&o.config, "config", "", "configuration `file` (default $WEIR_CONFIG, /etc/weir/weir.toml, ~/.config/weir/weir.toml)")
+	p.Var(&o.memory, "memory", "memory that a query may use; larger ones spill into temporary files")
+	p.IntVar(&o.threads, "threads", 0, "`number` of threads that run a query (default: one a processor)")
+	p.DurationVar(&o.timeout, "timeout", 0, "give up after this long (default: never)")
+	p.StringVar(&o.tz, "tz", "Local", "time `zone` of times in filters and lists, as Europe/Paris or UTC")
+	o.list.addFlags(cmd.Flags())
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
+	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
+	cmd.AddCommand(o.newSQL(), o.newStatus())
+	return cmd
+}
+
+// noArgs refuses arguments that belong to no flag.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql and status", args[0])
+	if cmd.HasParent() {
+		err = fmt.Errorf("unexpected argument %q", args[0])
+	}
+	return &usageError{err}
+}
+
+// perRun lists the flags that make one question; files and environment do not
+// set them.
+func perRun() []string {
+	return []string{
+		"config", "help", "version", "init", "count", "json", "skip", "top", "collect", "sum",
+		"least", "node-filters", "flow-filters",
+	}
+}
+
+// complete fills in what environment and configuration file say, and checks
+// what can be checked without touching the store.
+func (o *options) complete(cmd *cobra.Command, _ []string) error {
+	// The file may hold keys for the flags of any command.
+	flags := pflag.NewFlagSet("flowcli", pflag.ContinueOnError)
+	flags.AddFlagSet(cmd.Flags())
+	flags.AddFlagSet(cmd.Root().PersistentFlags())
+	flags.AddFlagSet(cmd.Root().Flags())
+	for _, sub := range cmd.Root().Commands() {
+		flags.AddFlagSet(sub.Flags())
+	}
+	if err := config.Apply(flags, "flowcli", o.config, perRun()...); err != nil {
+		return &usageError{err}
+	}
+	if o.store == "" {
+		path, err := config.DefaultStore()
+		if err != nil {
+			return err
+		}
+		o.store = path
+	}
+	if strings.Contains(o.store, "://") {
+		return &usageError{fmt.Errorf("--store %s: only directories are known", o.store)}
+	}
+	if o.timeout < 0 {
+		return &usageError{fmt.Errorf("--timeout %v is negative", o.timeout)}
+	}
+	var err error
+	if o.zone, err = time.LoadLocation(o.tz); err != nil {
+		return &usageError{fmt.Errorf("--tz: %w", err)}
+	}
+	if err := o.limits().Validate(); err != nil {
+		return &usageError{err}
+	}
+	return nil
+}
+
+// limits returns what a query may use.
+func (o *options) limits() lakequery.Config {
+	return lakequery.Config{Memory: int64(o.memory), Threads: o.threads}
+}
+
+// withStore runs fn with the open store, within the time that the user gives.
+func (o *options) withStore(ctx context.Context, fn func(context.Context, store.Reader) error) (err error) {
+	if o.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("gave up after %v", o.timeout))
+		defer cancel()
+	}
+	db, err := lakequery.Open(ctx, o.store, o.limits())
+	if err == nil {
+		defer func() { err = errors.Join(err, db.Close()) }()
+		err = fn(ctx, db)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return context.Cause(ctx)
+	}
+	return err
+}

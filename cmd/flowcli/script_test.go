@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"weir/internal/flow"
+	"weir/store/lake"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files in the scripts")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"flowcli": main,
+		"mklake":  makeLake,
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("WEIR_STORE", env.WorkDir+"/lake")
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("TZ", "UTC")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"status": status},
+	})
+}
+
+// status runs a command and checks its exit code: status CODE COMMAND [ARG…].
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status CODE COMMAND [ARG...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		bad := new(exec.ExitError)
+		if !errors.As(err, &bad) {
+			ts.Fatalf("%v", err)
+		}
+		got = bad.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// makeLake writes a store of a few connections: mklake STORE.
+func makeLake() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: mklake STORE")
+		os.Exit(2)
+	}
+	if err := fillLake(os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, "mklake:", err)
+		os.Exit(1)
+	}
+}
+
+func fillLake(path string) error {
+	addr := func(s string) flow.Addr { return flow.AddrFrom(netip.MustParseAddr(s)) }
+	const base = 1_763_892_000 // 2025-11-23 10:00:00 UTC
+	var conns []flow.Connection
+	add := func(proto uint8, src string, sport uint16, dst string, dport uint16, csbytes uint64, service string) *flow.Connection {
+		n := len(conns)
+		first := flow.Time(base+10*n) * 1e9
+		conns = append(conns, flow.Connection{
+			Tuple: flow.Tuple{
+				UID: uint64(n + 1), Src: addr(src), Dst: addr(dst), Sport: sport, Dport: dport, Proto: proto,
+			},
+			First: first, Last: first + 1_500_000_000, CSPkts: 3, SCPkts: 2, CSBytes: csbytes, SCBytes: 1200,
+			CSPayload: 180, SCPayload: 1120, Count: 1, State: flow.SF, End: flow.EndDetected,
+			History: []byte("ShADadFf"), Service: service,
+		})
+		return &conns[n]
+	}
+	add(flow.TCP, "10.0.0.1", 40000, "10.0.0.2", 80, 300, "http")
+	add(flow.TCP, "10.0.0.1", 40001, "10.0.0.2", 80, 1000, "").State = flow.RSTO
+	add(flow.TCP, "10.0.0.1", 50000, "10.0.0.10", 443, 500, "ssl")
+	add(flow.UDP, "10.0.0.9", 53000, "10.0.0.2", 53, 60, "dns")
+	add(flow.UDP, "2001:db8::1", 53001, "2001:db8::2", 53, 80, "dns")
+	add(flow.ICMP, "10.0.0.9", 8, "10.0.0.1", 0, 84, "")
+	add(47, "10.0.0.9", 0, "10.0.0.2", 0, 700, "")
+
+	intel := flow.NewIntelBatch()
+	query := func(c *flow.Connection, name string, answers ...string) {
+		intel.Begin(flow.DNS, &c.Tuple, c.First)
+		intel.SetString(flow.DNSQuery, name)
+		intel.SetString(flow.DNSQTypeName, "A")
+		for _, a := range answers {
+			intel.AppendText(flow.DNSAnswers, []byte(a))
+		}
+	}
+	query(&conns[3], "www.example.com", "192.0.2.1", "192.0.2.2")
+	query(&conns[3], "www.example.com")
+	query(&conns[4], "\x1b[31mred\x1b[0m\x07.example.org")
+	query(&conns[4], "=HYPERLINK(\"http://x\")")
+	query(&conns[4], "\u202egpj.exe \xff\xfe,\"q\"\r\n")
+
+	l, err := lake.Open(path, lake.Config{Create: true, Version: "test"})
+	if err != nil {
+		return err
+	}
+	w, err := l.Begin(lake.Import{
+		ID: "import-1", Sensor: "eth0", Source: "capture",
+		Inputs: []lake.Input{{Name: "evil\x1b[31m.pcap", Sum: "00", Size: 1}},
+	})
+	if err != nil {
+		return err
+	}
+	b := new(flow.ConnBatch)
+	for i := range conns {
+		b.Add(&conns[i])
+	}
+	if err := errors.Join(w.Connections(b), w.Intel(intel)); err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	return w.Commit(lake.Final{Packets: 1234})
+}
