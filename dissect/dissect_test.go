@@ -349,6 +349,41 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// TestMemoryFull checks that connections without memory for a session lose
+// nothing but what needs one.
+func TestMemoryFull(t *testing.T) {
+	for _, limit := range []int64{0, 100, 150, 500, 700, 1500} {
+		memory := NewMemory(limit)
+		s := NewShard(Config{Memory: memory})
+		s.Out = flow.NewIntelBatch()
+		dnsTuple, webTuple := testTuple(flow.UDP, 53), testTuple(flow.TCP, 80)
+		const n = 20
+		var queries, web [n]App
+		for i := range n {
+			s.Datagram(&dnsTuple, &queries[i], flow.ToServer, 1, dnsQuery(1, "a.example", 1))
+			s.Stream(&webTuple, &web[i], flow.ToServer, 1, []byte("\x16\x03"))
+			s.Stream(&webTuple, &web[i], flow.ToServer, 1, []byte("GET / HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n"))
+			s.Stream(&webTuple, &web[i], flow.ToClient, 1, []byte("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00"))
+			if memory.Used() > limit {
+				t.Fatalf("%d bytes used of %d", memory.Used(), limit)
+			}
+		}
+		for i := range n {
+			s.Close(&dnsTuple, &queries[i])
+			s.Close(&webTuple, &web[i])
+		}
+		if got := s.Stats().Records[flow.DNS]; got != n {
+			t.Errorf("limit %d: %d DNS records of %d queries", limit, got, n)
+		}
+		if s.Stats().MemoryFull == 0 {
+			t.Errorf("limit %d: MemoryFull = 0", limit)
+		}
+		if memory.Used() != 0 || s.Stats().Sessions != 0 {
+			t.Errorf("limit %d: %d bytes and %d sessions are left", limit, memory.Used(), s.Stats().Sessions)
+		}
+	}
+}
+
 // TestGarbage runs random and half-random payloads through everything.
 func TestGarbage(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))

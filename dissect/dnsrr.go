@@ -7,40 +7,42 @@ import (
 	"encoding/hex"
 	"strconv"
 
+	mdns "github.com/miekg/dns"
+
 	"weir/internal/flow"
 )
 
 // Resource record types whose answers have a text.
 const (
-	rrA          = 1
-	rrNS         = 2
-	rrCNAME      = 5
-	rrSOA        = 6
+	rrA          = mdns.TypeA
+	rrNS         = mdns.TypeNS
+	rrCNAME      = mdns.TypeCNAME
+	rrSOA        = mdns.TypeSOA
 	rrWKS        = 11
-	rrPTR        = 12
-	rrHINFO      = 13
-	rrMX         = 15
-	rrTXT        = 16
-	rrAAAA       = 28
-	rrLOC        = 29
+	rrPTR        = mdns.TypePTR
+	rrHINFO      = mdns.TypeHINFO
+	rrMX         = mdns.TypeMX
+	rrTXT        = mdns.TypeTXT
+	rrAAAA       = mdns.TypeAAAA
+	rrLOC        = mdns.TypeLOC
 	rrNB         = 32
-	rrSRV        = 33
-	rrNAPTR      = 35
+	rrSRV        = mdns.TypeSRV
+	rrNAPTR      = mdns.TypeNAPTR
 	rrA6         = 38
-	rrOPT        = 41
-	rrDS         = 43
-	rrSSHFP      = 44
-	rrRRSIG      = 46
-	rrNSEC       = 47
-	rrDNSKEY     = 48
-	rrNSEC3      = 50
-	rrNSEC3PARAM = 51
-	rrSVCB       = 64
-	rrHTTPS      = 65
-	rrSPF        = 99
-	rrTKEY       = 249
-	rrTSIG       = 250
-	rrCAA        = 257
+	rrOPT        = mdns.TypeOPT
+	rrDS         = mdns.TypeDS
+	rrSSHFP      = mdns.TypeSSHFP
+	rrRRSIG      = mdns.TypeRRSIG
+	rrNSEC       = mdns.TypeNSEC
+	rrDNSKEY     = mdns.TypeDNSKEY
+	rrNSEC3      = mdns.TypeNSEC3
+	rrNSEC3PARAM = mdns.TypeNSEC3PARAM
+	rrSVCB       = mdns.TypeSVCB
+	rrHTTPS      = mdns.TypeHTTPS
+	rrSPF        = mdns.TypeSPF
+	rrTKEY       = mdns.TypeTKEY
+	rrTSIG       = mdns.TypeTSIG
+	rrCAA        = mdns.TypeCAA
 	rrBINDS      = 65534
 )
 

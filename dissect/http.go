@@ -106,108 +106,17 @@ type http struct {
 
 func newHTTP(s *Shard) *http { return &http{s: s} }
 
-// detectHTTP knows HTTP by a method or a status line, and by the port.
-func detectHTTP(t *flow.Tuple, dir flow.Dir, data []byte) verdict {
-	switch t.Dport {
-	case 80, 81, 631, 1080, 3128, 8000, 8080, 8888:
-		return yes
-	}
-	if dir == flow.ToClient {
-		return hasPrefixFold(data, "HTTP/", true)
-	}
-	for len(data) > 0 && (data[0] == ' ' || data[0] >= '\t' && data[0] <= '\r') {
-		data = data[1:]
-	}
-	if len(data) == 0 {
-		return maybe
-	}
-	best := no
-	for methods := methodsBy(data[0]); methods != ""; {
-		i := 0
-		for i < len(methods) && methods[i] != ' ' {
-			i++
-		}
-		switch n := min(i, len(data)); {
-		case string(data[:n]) != methods[:n]:
-		case n == i:
-			return yes
-		default:
-			best = maybe
-		}
-		methods = methods[min(i+1, len(methods)):]
-	}
-	return best
-}
-
-// methodsBy returns the methods that begin with c and are known on any port.
-func methodsBy(c byte) string {
-	switch c {
-	case 'A':
-		return "ACL"
-	case 'B':
-		return "BASELINE-CONTROL BIND BCOPY BDELETE BMOVE BPROPFIND BPROPPATCH"
-	case 'C':
-		return "CONNECT COPY CHECKIN CHECKOUT"
-	case 'D':
-		return "DELETE"
-	case 'G':
-		return "GET"
-	case 'H':
-		return "HEAD"
-	case 'L':
-		return "LABEL LINK LOCK"
-	case 'M':
-		return "MERGE MKACTIVITY MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE"
-	case 'N':
-		return "NOTIFY"
-	case 'O':
-		return "OPTIONS ORDERPATCH"
-	case 'P':
-		return "POST PUT PATCH PROPFIND PROPPATCH POLL"
-	case 'R':
-		return "REBIND REPORT RPC_IN_DATA RPC_OUT_DATA"
-	case 'S':
-		return "SEARCH SUBSCRIBE"
-	case 'T':
-		return "TRACE"
-	case 'U':
-		return "UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UNSUBSCRIBE"
-	case 'V':
-		return "VERSION-CONTROL"
-	case 'X':
-		return "X-MS-ENUMATTS"
-	}
-	return ""
-}
-
-// hasPrefixFold reports whether data begins with prefix, and a digit where that
-// is asked for, without regard to case.
-func hasPrefixFold(data []byte, prefix string, digit bool) verdict {
-	n := min(len(data), len(prefix))
-	if !bytes.EqualFold(data[:n], []byte(prefix)[:n]) {
-		return no
-	}
-	if !digit {
-		if n < len(prefix) {
-			return no
-		}
-		return yes
-	}
-	if len(data) <= len(prefix) {
-		return maybe
-	}
-	if c := data[len(prefix)]; c < '0' || c > '9' {
-		return no
-	}
-	return yes
-}
-
 func (h *http) datagram(*flow.Tuple, *App, flow.Dir, flow.Time, []byte) {}
 
-// open returns the connection's session, which is made if there is none.
+// open returns the connection's session, which is made if there is none; nil
+// where there is no memory for it. The first exchange is booked with it.
 func (h *http) open(a *App) *httpSession {
 	id, ok := a.has()
 	if !ok {
+		if !h.s.bufs.book(h.sessions.size() + h.exchanges.size()) {
+			a.flags |= doneBoth
+			return nil
+		}
 		id = h.sessions.get()
 		*h.sessions.at(id) = httpSession{written: h.s.attach(a, id)}
 	}
@@ -216,6 +125,9 @@ func (h *http) open(a *App) *httpSession {
 
 func (h *http) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
 	c := h.open(a)
+	if c == nil {
+		return
+	}
 	c.last = ts
 	c.seen = min(c.seen+uint32(min(len(data), lateBytes)), lateBytes)
 	q := &c.side[dir&1]
@@ -249,7 +161,7 @@ func (h *http) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []
 			data = h.bodyLine(q, data)
 		case httpRest:
 			if q.old && !q.ongoing {
-				h.beginOld(c, a)
+				h.beginOld(t, c, a)
 			}
 			h.count(q, data)
 			return
@@ -299,7 +211,7 @@ func (h *http) line(
 	if q.held {
 		q.held = false
 		if data[0] != ' ' && data[0] != '\t' {
-			h.header(c, dir, q.buf)
+			h.header(t, c, dir, q.buf)
 			q.buf = q.buf[:0]
 		}
 	}
@@ -331,7 +243,7 @@ func (h *http) line(
 			return nil, false
 		}
 	case len(rest) > 0 && rest[0] != ' ' && rest[0] != '\t':
-		h.header(c, dir, line)
+		h.header(t, c, dir, line)
 	case len(q.buf) > 0 || h.hold(q, line):
 		q.held = true // the next line may continue it
 		return rest, true
@@ -491,8 +403,7 @@ func (h *http) count(q *httpSide, data []byte) {
 		return
 	}
 	if q.zip == 0 {
-		if !h.s.bufs.memory.take(inflaterBytes) {
-			h.s.stats.MemoryFull++
+		if !h.s.bufs.book(h.inflaters.size()) {
 			q.zipped = false
 			q.body += int64(len(data))
 			return
@@ -504,14 +415,11 @@ func (h *http) count(q *httpSide, data []byte) {
 	q.body += h.inflaters.at(q.zip - 1).feed(data)
 }
 
-// inflaterBytes is what an inflater is booked with.
-const inflaterBytes = 4 << 10
-
 // freeZip frees the inflater of a message.
 func (h *http) freeZip(q *httpSide) {
 	if q.zip != 0 {
 		h.inflaters.put(q.zip - 1)
-		h.s.bufs.memory.used.Add(-inflaterBytes)
+		h.s.bufs.free(h.inflaters.size())
 		q.zip = 0
 	}
 }
@@ -540,6 +448,9 @@ func (h *http) violate(t *flow.Tuple, a *App, c *httpSession) bool {
 // gap skips bytes of a body; any other gap ends the direction.
 func (h *http) gap(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, n uint64) {
 	c := h.open(a)
+	if c == nil {
+		return
+	}
 	c.last = ts
 	q := &c.side[dir&1]
 	if q.ongoing && q.body > 0 && (q.state == httpBody || q.state == httpChunk) &&
@@ -604,4 +515,5 @@ func (h *http) close(t *flow.Tuple, a *App) {
 	}
 	h.s.detach(a, c.written)
 	h.sessions.put(id)
+	h.s.bufs.free(h.sessions.size() + h.exchanges.size())
 }

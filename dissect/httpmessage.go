@@ -51,14 +51,18 @@ const (
 )
 
 // exchange returns the number of the exchange that a message of a direction
-// belongs to, which is made if there is none.
-func (h *http) exchange(c *httpSession, dir flow.Dir) uint32 {
+// belongs to, which is made if there is none. Where there is no memory for one
+// more, the oldest is written as it is.
+func (h *http) exchange(t *flow.Tuple, c *httpSession, dir flow.Dir) uint32 {
 	number := c.request
 	if dir == flow.ToClient {
 		number = c.response
 	}
 	if at := h.find(c, number); at != 0 {
 		return at - 1
+	}
+	for c.count > 0 && !h.s.bufs.book(h.exchanges.size()) {
+		h.write(t, c, c.head-1)
 	}
 	id := h.exchanges.get()
 	c.depth++
@@ -155,7 +159,7 @@ func (h *http) requestLine(t *flow.Tuple, a *App, c *httpSession, line []byte) {
 		c.response = max(c.response, c.request)
 	}
 	c.request++
-	x := h.exchanges.at(h.exchange(c, flow.ToServer))
+	x := h.exchanges.at(h.exchange(t, c, flow.ToServer))
 	h.set(x, textMethod, line[:n])
 	h.scratch = unescape(h.scratch[:0], uri)
 	h.set(x, textURI, h.scratch)
@@ -208,7 +212,7 @@ func (h *http) statusLine(t *flow.Tuple, a *App, c *httpSession, line []byte) bo
 			break
 		}
 	}
-	h.reply(c, reason)
+	h.reply(t, c, reason)
 	if c.connect && c.code != 200 {
 		c.connect = false
 	}
@@ -222,11 +226,11 @@ func (h *http) statusLine(t *flow.Tuple, a *App, c *httpSession, line []byte) bo
 }
 
 // reply notes a status line.
-func (h *http) reply(c *httpSession, reason []byte) {
+func (h *http) reply(t *flow.Tuple, c *httpSession, reason []byte) {
 	if at := h.find(c, c.response); at == 0 || h.exchanges.at(at-1).answered() {
 		c.response++
 	}
-	x := h.exchanges.at(h.exchange(c, flow.ToClient))
+	x := h.exchanges.at(h.exchange(t, c, flow.ToClient))
 	x.code = c.code
 	x.has |= hasCode
 	h.set(x, textStatus, reason)
@@ -245,7 +249,7 @@ func (x *httpExchange) answered() bool {
 }
 
 // beginOld begins an HTTP/0.9 reply, which is a body and nothing else.
-func (h *http) beginOld(c *httpSession, a *App) {
+func (h *http) beginOld(t *flow.Tuple, c *httpSession, a *App) {
 	q := &c.side[flow.ToClient]
 	q.version = 0x0009
 	if c.unanswered > 0 {
@@ -253,7 +257,7 @@ func (h *http) beginOld(c *httpSession, a *App) {
 		h.answered(c)
 	}
 	c.closing = true
-	h.reply(c, []byte("<empty>"))
+	h.reply(t, c, []byte("<empty>"))
 	h.begin(q, bodyExpected)
 	q.state, q.ongoing = httpRest, true
 }
@@ -298,7 +302,7 @@ func (h *http) made(t *flow.Tuple, c *httpSession, dir flow.Dir, interrupted boo
 	}
 	if q.held {
 		q.held = false
-		h.header(c, dir, q.buf)
+		h.header(t, c, dir, q.buf)
 		q.buf = q.buf[:0]
 	}
 	if q.state == httpLines {
@@ -308,7 +312,7 @@ func (h *http) made(t *flow.Tuple, c *httpSession, dir flow.Dir, interrupted boo
 	h.freeZip(q)
 	h.s.bufs.release(q.mark)
 	q.mark = nil
-	id := h.exchange(c, dir)
+	id := h.exchange(t, c, dir)
 	x := h.exchanges.at(id)
 	q.state = httpFirst
 	if interrupted {
@@ -358,7 +362,9 @@ func (h *http) write(t *flow.Tuple, c *httpSession, id uint32) {
 			c.tail = at
 		}
 	}
-	c.count--
+	if c.count--; c.count > 0 {
+		h.s.bufs.free(h.exchanges.size())
+	}
 	if h.s.begin(flow.HTTP, t, x.ts, &c.written) {
 		h.fill(x)
 	}

@@ -34,14 +34,14 @@ func splitHeader(line []byte) (name, value []byte) {
 }
 
 // header takes one header line with its continuations.
-func (h *http) header(c *httpSession, dir flow.Dir, line []byte) {
+func (h *http) header(t *flow.Tuple, c *httpSession, dir flow.Dir, line []byte) {
 	name, value := splitHeader(line)
 	if name == nil {
 		return
 	}
 	h.framing(c, dir, name, value)
 	if dir == flow.ToServer {
-		h.requestHeader(h.exchanges.at(h.exchange(c, dir)), name, value)
+		h.requestHeader(h.exchanges.at(h.exchange(t, c, dir)), name, value)
 		return
 	}
 	switch {

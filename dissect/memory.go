@@ -2,6 +2,8 @@
 
 package dissect
 
+import "unsafe"
+
 // slabLen is the number of items that a slab grows by.
 const slabLen = 64
 
@@ -11,6 +13,12 @@ type slab[T any] struct {
 	chunks []*[slabLen]T
 	free   []uint32
 	next   uint32 // the first number never used
+}
+
+// size returns the bytes of one item, which is what one in use is booked with.
+func (b *slab[T]) size() int {
+	var item T
+	return int(unsafe.Sizeof(item))
 }
 
 // get returns the number of an unused item, which is as its last user left it.
@@ -43,13 +51,27 @@ const (
 )
 
 // buffers hands out byte slices and takes them back. What it has handed out is
-// booked with the memory shared by all shards; what it keeps is bounded.
+// booked with the memory shared by all shards, and so are sessions; what it
+// keeps is bounded.
 type buffers struct {
 	memory *Memory
 	max    int // capacity of one buffer
 	stats  *Stats
 	idle   [classes][][]byte
 }
+
+// book books n bytes that are kept elsewhere. It reports false where all
+// connections together have as much as they may.
+func (b *buffers) book(n int) bool {
+	if b.memory.take(n) {
+		return true
+	}
+	b.stats.MemoryFull++
+	return false
+}
+
+// free is the opposite of book.
+func (b *buffers) free(n int) { b.memory.used.Add(int64(-n)) }
 
 // class returns the smallest capacity class that holds n bytes.
 func class(n int) int {
@@ -73,8 +95,7 @@ func (b *buffers) grow(buf []byte, n int) ([]byte, bool) {
 	}
 	c := class(need)
 	size := min(minBuffer<<(2*c), b.max)
-	if !b.memory.take(size) {
-		b.stats.MemoryFull++
+	if !b.book(size) {
 		return buf, false
 	}
 	var next []byte
@@ -104,7 +125,7 @@ func (b *buffers) release(buf []byte) {
 	if size == 0 {
 		return
 	}
-	b.memory.used.Add(int64(-size))
+	b.free(size)
 	c := class(size)
 	if c < classes && minBuffer<<(2*c) == size && len(b.idle[c])*size < keepBytes {
 		b.idle[c] = append(b.idle[c], buf)

@@ -57,6 +57,10 @@ func (s *Shard) detect(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data [
 		return
 	}
 	if !ok {
+		if !s.bufs.book(s.probes.size()) {
+			s.unknown(a, dir)
+			return
+		}
 		id = s.probes.get()
 		*s.probes.at(id) = probe{}
 		s.probes.at(id).written = s.attach(a, id)
@@ -107,6 +111,7 @@ func (s *Shard) freeProbe(a *App) {
 	id, _ := a.has()
 	s.detach(a, s.probes.at(id).written)
 	s.probes.put(id)
+	s.bufs.free(s.probes.size())
 }
 
 // restart makes the connection one whose payload was not looked at yet: the
