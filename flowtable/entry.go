@@ -21,16 +21,19 @@ const (
 	classes
 )
 
-// fixed reports whether the timeout counts from entry.deadline instead of from
-// the last packet.
+// fixed reports whether packets leave the deadline as it is.
 func (c class) fixed() bool { return c <= classClosing }
 
 // inlineHistory is the number of history letters kept in the entry itself;
 // longer histories continue in a rare.
 const inlineHistory = 15
 
-// maxHistory bounds a history; real ones have some tens of letters.
-const maxHistory = 4096
+// Real histories have some tens of letters. Longer ones are cut, and what a
+// rare has room for is not kept beyond keepHistory when it is used again.
+const (
+	maxHistory  = 256
+	keepHistory = 64
+)
 
 // entry is one open connection. It holds no pointers.
 type entry[S any] struct {
@@ -46,8 +49,10 @@ type entry[S any] struct {
 	vlan    uint16
 	_       uint16
 
-	first, last flow.Time
-	deadline    flow.Time // of the fixed classes
+	first, last flow.Time // by the packets' own times
+	// deadline is when the entry ends unless something happens, by the
+	// table's time, which never goes back: lists are in its order.
+	deadline flow.Time
 
 	pkts, bytes [2]uint64
 
@@ -148,29 +153,26 @@ func (s *shard[S]) unlink(e *entry[S]) {
 	}
 }
 
-// touch moves an entry to the end of its list, as its timeout starts anew.
-func (s *shard[S]) touch(i uint32, e *entry[S]) {
-	if e.next == none || e.class.fixed() {
+// touch starts an entry's timeout anew and moves it to the end of its list.
+func (s *shard[S]) touch(i uint32, e *entry[S], now flow.Time) {
+	if e.class.fixed() {
 		return
 	}
-	s.unlink(e)
-	s.push(i, e, e.class)
+	e.deadline = now + s.timeout[e.class]
+	if e.next != none {
+		s.unlink(e)
+		s.push(i, e, e.class)
+	}
 }
 
-func (s *shard[S]) move(i uint32, e *entry[S], c class) {
+// move puts an entry into another class, whose timeout starts now.
+func (s *shard[S]) move(i uint32, e *entry[S], c class, now flow.Time) {
 	if e.class == c {
 		return
 	}
+	e.deadline = now + s.timeout[c]
 	s.unlink(e)
 	s.push(i, e, c)
-}
-
-// due returns the time at which e ends unless something happens.
-func (s *shard[S]) due(e *entry[S]) flow.Time {
-	if e.class.fixed() {
-		return e.deadline
-	}
-	return e.last + s.timeout[e.class]
 }
 
 // expire ends what has timed out by now, at most limit connections, and returns
@@ -178,7 +180,7 @@ func (s *shard[S]) due(e *entry[S]) flow.Time {
 func (s *shard[S]) expire(now flow.Time, limit int) int {
 	for c := range s.lists {
 		for i := s.lists[c].head; i != none && limit > 0; i = s.lists[c].head {
-			if s.due(s.slab.at(i)) > now {
+			if s.slab.at(i).deadline > now {
 				break
 			}
 			s.end(i, s.reason(class(c)))
@@ -193,6 +195,12 @@ func (s *shard[S]) reason(c class) flow.EndReason {
 		return flow.EndDetected
 	}
 	return flow.EndIdle
+}
+
+// full reports whether a connection must end before another one begins. A rare
+// takes about as much memory as an entry, and counts like one.
+func (s *shard[S]) full() bool {
+	return s.index.count+int(s.rares.next)-len(s.freeRares) >= s.limit
 }
 
 // evict makes room for one connection.
@@ -229,6 +237,9 @@ func (s *shard[S]) end(i uint32, why flow.EndReason) {
 	r.Service = s.streams.Close(&e.Tuple, &e.stream)
 	s.out.Add(r)
 	if e.rare != 0 {
+		if x := s.rares.at(e.rare - 1); cap(x.history) > keepHistory {
+			x.history = nil
+		}
 		s.freeRares = append(s.freeRares, e.rare)
 	}
 	e.next, s.free = s.free, i

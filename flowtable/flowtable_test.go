@@ -387,7 +387,7 @@ func TestOtherProtocols(t *testing.T) {
 			[]string{"A SHR ^d pkts 0/1 bytes 0/90 dur 0s end 4"}},
 		{"UDP payload shows that the server spoke first", []flow.Packet{
 			datagram(flow.UDP, 0, false, 53, 53, mistaken), datagram(flow.UDP, 1, true, 53, 53, 9),
-		}, []string{"B SF D^D pkts 1/1 bytes 9/77 dur 1s end 4"}},
+		}, []string{"B S0 D^ pkts 2/0 bytes 86/0 dur 1s end 4"}},
 		{"UDP idle for 59 s", []flow.Packet{
 			datagram(flow.UDP, 0, false, 4000, 53, 10), datagram(flow.UDP, 59, true, 4000, 53, 90),
 		}, []string{"A SF Dd pkts 1/1 bytes 10/90 dur 59s end 4"}},
@@ -413,6 +413,49 @@ func TestOtherProtocols(t *testing.T) {
 				t.Errorf("records differ (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestTimersRunByTheTablesTime: a packet that arrives late, or whose sender's
+// clock is wrong, neither ends connections nor keeps them alive too long.
+func TestTimersRunByTheTablesTime(t *testing.T) {
+	at := func(ts, now float64, back bool) flow.Packet {
+		p := datagram(flow.UDP, ts, back, 4000, 5000, 1)
+		p.Now = flow.Time(now * 1e9)
+		return p
+	}
+	conns, _, _ := run(t, flowtable.Config{}, []flow.Packet{
+		at(100, 100, false), at(10, 100, true), at(155, 155, false), at(90, 200, true), at(259, 259, false),
+		at(260, 320, false),
+	})
+	want := []string{
+		"A SF Dd pkts 3/2 bytes 3/2 dur 2m39s end 1",
+		"A S0 D pkts 1/0 bytes 1/0 dur 0s end 4",
+	}
+	if diff := cmp.Diff(want, describe(conns)); diff != "" {
+		t.Errorf("records differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestIgnoredPacketsKeepNothingAlive(t *testing.T) {
+	bad := datagram(flow.UDP, 50, false, 4000, 5000, 1)
+	bad.Flags = flow.BadChecksum
+	conns, _, _ := run(t, flowtable.Config{}, []flow.Packet{
+		datagram(flow.UDP, 0, false, 4000, 5000, 1), bad, datagram(flow.UDP, 70, false, 4000, 5000, 1),
+	})
+	if len(conns) != 2 {
+		t.Errorf("%d connections, want 2: %q", len(conns), describe(conns))
+	}
+}
+
+func TestHistoryIsBounded(t *testing.T) {
+	text := "0 > S 0 0 0\n0.01 < SA 0 1 0\n"
+	for i := range 1000 {
+		text += fmt.Sprintf("0.02 < R %d 0 0\n", 10+i)
+	}
+	conns, _, stats := run(t, flowtable.Config{}, script(t, text, 40000, 80))
+	if got := len(conns[0].History); got > 300 || uint64(got)+stats.HistoryLettersLost != 1002 {
+		t.Errorf("%d letters kept, %d counted as lost, want 1002 in all", got, stats.HistoryLettersLost)
 	}
 }
 

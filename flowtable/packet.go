@@ -33,7 +33,7 @@ func (s *shard[S]) packet(p *flow.Packet) {
 	i, dir := s.lookup(tag, p)
 	if i != none {
 		e := s.slab.at(i)
-		if s.due(e) <= p.Now {
+		if e.deadline <= p.Now {
 			s.end(i, s.reason(e.class))
 			i = none
 		} else if p.Proto == flow.TCP && p.TCPFlags&flow.SYN != 0 && e.reused(p, dir) {
@@ -48,18 +48,21 @@ func (s *shard[S]) packet(p *flow.Packet) {
 	if p.Tunnel != 0 || e.flags&flagTunneled != 0 {
 		s.tunnel(e, p.Tunnel)
 	}
+	used := true
 	switch p.Proto {
 	case flow.TCP:
-		s.tcp(i, e, p, dir)
+		used = s.tcp(i, e, p, dir)
 	case flow.UDP:
-		s.udp(e, p, dir)
+		used = s.udp(e, p, dir)
 	case flow.ICMP, flow.ICMPv6:
-		s.icmp(e, p, dir)
+		used = s.icmp(e, p, dir)
 	default:
 		e.count(p, dir)
 		e.last = p.TS
 	}
-	s.touch(i, e)
+	if used {
+		s.touch(i, e, p.Now)
+	}
 }
 
 // lookup returns the connection of p and p's direction in it.
@@ -92,8 +95,10 @@ func (s *shard[S]) lookup(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
 
 // begin makes the connection whose first packet is p.
 func (s *shard[S]) begin(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
-	if s.index.count >= s.limit {
-		s.evict()
+	for s.full() && s.index.count > 0 {
+		if s.expire(p.Now, 1) == 1 { // nothing is over anyway
+			s.evict()
+		}
 	}
 	i, e := s.entry()
 	*e = entry[S]{
@@ -115,7 +120,9 @@ func (s *shard[S]) begin(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
 		s.streams.Midstream(&e.stream)
 	}
 	s.index.insert(tag, i)
-	s.push(i, e, initialClass(p.Proto))
+	c := initialClass(p.Proto)
+	e.deadline = p.Now + s.timeout[c]
+	s.push(i, e, c)
 	s.stats.Connections++
 	s.stats.OpenPeak = max(s.stats.OpenPeak, s.index.count)
 	return i, dir
@@ -136,10 +143,12 @@ func (e *entry[S]) count(p *flow.Packet, dir flow.Dir) {
 	e.bytes[dir] += uint64(p.IPLen)
 }
 
-func (s *shard[S]) udp(e *entry[S], p *flow.Packet, dir flow.Dir) {
+// udp, icmp and tcp update e with a packet. They report whether the packet
+// counts: what is ignored keeps no connection alive.
+func (s *shard[S]) udp(e *entry[S], p *flow.Packet, dir flow.Dir) (used bool) {
 	if p.Flags&flow.BadChecksum != 0 {
 		s.badChecksum(e, dir)
-		return
+		return false
 	}
 	e.count(p, dir)
 	e.last = p.TS
@@ -150,14 +159,18 @@ func (s *shard[S]) udp(e *entry[S], p *flow.Packet, dir flow.Dir) {
 		s.letterDir(e, 'D', dir)
 	}
 	if len(p.Payload) > 0 && s.streams.Datagram(&e.Tuple, &e.stream, dir, p) {
-		s.flip(e)
+		// As in Zeek, what was counted so far stays where it is.
+		e.turn()
+		s.streams.Flip(&e.stream)
+		s.letter(e, '^')
 	}
+	return true
 }
 
-func (s *shard[S]) icmp(e *entry[S], p *flow.Packet, dir flow.Dir) {
+func (s *shard[S]) icmp(e *entry[S], p *flow.Packet, dir flow.Dir) (used bool) {
 	if p.Flags&flow.BadChecksum != 0 {
 		s.stats.IgnoredChecksum++
-		return
+		return false
 	}
 	e.last = p.TS
 	e.ends[dir].addPayload(p.PayloadLen)
@@ -167,6 +180,7 @@ func (s *shard[S]) icmp(e *entry[S], p *flow.Packet, dir flow.Dir) {
 	if p.Flags&flow.Truncated == 0 {
 		e.count(p, dir)
 	}
+	return true
 }
 
 func (s *shard[S]) badChecksum(e *entry[S], dir flow.Dir) {

@@ -28,14 +28,14 @@ func (e *entry[S]) reused(p *flow.Packet, dir flow.Dir) bool {
 }
 
 // tcp updates e with a TCP packet, in the order in which Zeek does.
-func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) {
+func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (used bool) {
 	if p.Flags&flow.BadHeader != 0 {
 		s.stats.IgnoredHeader++
-		return
+		return false
 	}
 	if p.Flags&flow.BadChecksum != 0 {
 		s.badChecksum(e, dir)
-		return
+		return false
 	}
 	e.count(p, dir)
 
@@ -58,6 +58,9 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) {
 
 	if s.flagLetters(e, self, dir, p, payload) {
 		s.flip(e)
+		if e.class == classAttempt { // the attempt was another side's
+			s.move(i, e, classUDP, p.Now)
+		}
 		dir = dir.Reverse()
 		s.lateLetters(e, dir, p, payload)
 	}
@@ -108,6 +111,7 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) {
 	}
 	s.finish(i, e, dir, p)
 	s.finish(i, e, dir.Reverse(), p)
+	return true
 }
 
 // initEndpoint sets the sequence numbers of a direction at its first packet and
@@ -197,9 +201,14 @@ func (s *shard[S]) lateLetters(e *entry[S], dir flow.Dir, p *flow.Packet, payloa
 	}
 }
 
+// turn exchanges the addresses of client and server.
+func (e *entry[S]) turn() {
+	e.Src, e.Dst, e.Sport, e.Dport = e.Dst, e.Src, e.Dport, e.Sport
+}
+
 // flip exchanges client and server.
 func (s *shard[S]) flip(e *entry[S]) {
-	e.Src, e.Dst, e.Sport, e.Dport = e.Dst, e.Src, e.Dport, e.Sport
+	e.turn()
 	e.pkts[0], e.pkts[1] = e.pkts[1], e.pkts[0]
 	e.bytes[0], e.bytes[1] = e.bytes[1], e.bytes[0]
 	e.ends[0], e.ends[1] = e.ends[1], e.ends[0]
@@ -331,7 +340,7 @@ func (s *shard[S]) tcpState(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir)
 		}
 	}
 	if waiting && (self.state > synAckSent || peer.state > synAckSent) {
-		s.answered(i, e)
+		s.answered(i, e, p.Now)
 	}
 	return closing, flipped
 }
@@ -347,8 +356,7 @@ func (s *shard[S]) firstSyn(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir)
 		}
 		self.to(st)
 		if peer.state == inactive {
-			e.deadline = p.TS + s.timeout[classAttempt]
-			s.move(i, e, classAttempt)
+			s.move(i, e, classAttempt, p.Now)
 		}
 		return false, false
 	}
@@ -369,7 +377,7 @@ func (s *shard[S]) firstSyn(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir)
 func (s *shard[S]) establish(e *entry[S]) { e.flags |= flagAnswered }
 
 // answered gives an entry the timeout of a connection in use.
-func (s *shard[S]) answered(i uint32, e *entry[S]) {
+func (s *shard[S]) answered(i uint32, e *entry[S], now flow.Time) {
 	c := classTCP
 	if e.flags&flagAnswered != 0 {
 		switch e.Dport {
@@ -377,7 +385,7 @@ func (s *shard[S]) answered(i uint32, e *entry[S]) {
 			c = classInteractive
 		}
 	}
-	s.move(i, e, c)
+	s.move(i, e, c, now)
 }
 
 // acked tells the streams that what dir sent was acknowledged, and counts the
@@ -432,10 +440,7 @@ func (s *shard[S]) finish(i uint32, e *entry[S], dir flow.Dir, p *flow.Packet) {
 		}
 	}
 	if self.state == reset || peer.flags&epClosed != 0 || peer.state == inactive {
-		if e.class != classClosing {
-			e.deadline = e.last + s.timeout[classClosing]
-			s.move(i, e, classClosing)
-		}
+		s.move(i, e, classClosing, p.Now)
 	}
 }
 

@@ -20,11 +20,11 @@ func (p *Pool) first(o *Order, dir flow.Dir) (uint32, bool) {
 // keep stores those parts of x that do not wait already.
 func (p *Pool) keep(o *Order, dir flow.Dir, x piece, sink Sink) {
 	p.stats.OutOfOrder++
-	if x.seq-o.next[dir] > maxUnacked {
-		p.stats.NotKept++ // outside of any window: not part of the stream
-		return
-	}
-	if !o.has(acked, dir) && x.seq+x.n-o.next[dir] > maxAboveHole {
+	if above := x.seq + x.n - o.next[dir]; !o.has(acked, dir) && above > maxAboveHole {
+		if above > maxWindow {
+			p.stats.NotKept++ // no part of this stream
+			return
+		}
 		p.skip(o, dir, sink)
 		return
 	}
@@ -64,25 +64,43 @@ func (p *Pool) keep(o *Order, dir flow.Dir, x piece, sink Sink) {
 }
 
 // insert copies x into the i-th place. It reports false where the direction
-// was given up for its number of pieces.
+// was given up because no more pieces may be kept.
 func (p *Pool) insert(o *Order, h *hold, dir flow.Dir, i int, x piece, sink Sink) bool {
-	if len(h.pieces[0])+len(h.pieces[1]) >= p.cfg.ConnPieces {
+	if len(h.pieces[0])+len(h.pieces[1]) >= p.cfg.ConnPieces || !p.book(h, pieceCost) {
 		p.skip(o, dir, sink)
 		return false
 	}
-	switch {
-	case len(x.data) == 0 || !sink.Wants(dir):
-		x.data = nil
-	case h.bytes+len(x.data) > p.cfg.ConnBytes || !p.cfg.Budget.take(len(x.data)):
-		p.stats.NotKept++
-		x.data = nil
-	default:
-		h.bytes += len(x.data)
-		p.stats.HeldBytes += int64(len(x.data))
-		x.data = append(p.buffer(len(x.data)), x.data...)
+	data := x.data
+	x.data = nil
+	if len(data) > 0 && sink.Wants(dir) {
+		if size := roomFor(len(data)); p.book(h, size) {
+			x.data = append(p.buffer(size), data...)
+		} else {
+			p.stats.NotKept++
+		}
 	}
 	h.pieces[dir] = slices.Insert(h.pieces[dir], i, x)
 	return true
+}
+
+// book takes n bytes of the budget for a connection.
+func (p *Pool) book(h *hold, n int) bool {
+	if h.booked+n > p.cfg.ConnBytes || !p.cfg.Budget.take(n) {
+		return false
+	}
+	h.booked += n
+	p.stats.HeldBytes += int64(n)
+	return true
+}
+
+// roomFor returns the capacity of the buffer for n bytes.
+func roomFor(n int) int {
+	for size := range sizes {
+		if n <= bufSize(size) {
+			return bufSize(size)
+		}
+	}
+	return n
 }
 
 // compare counts bytes of x that differ from those that wait: somebody sends
@@ -169,35 +187,39 @@ func (p *Pool) drop(o *Order, dir flow.Dir) {
 // release returns an empty hold to the pool.
 func (p *Pool) release(o *Order) {
 	h := &p.holds[o.held-1]
-	if len(h.pieces[0])+len(h.pieces[1]) == 0 {
-		p.free = append(p.free, o.held)
-		o.held = 0
-	}
-}
-
-// buffer returns an empty buffer for n bytes.
-func (p *Pool) buffer(n int) []byte {
-	if n > bufSize {
-		return make([]byte, 0, n)
-	}
-	if last := len(p.bufs) - 1; last >= 0 {
-		b := p.bufs[last]
-		p.bufs = p.bufs[:last]
-		return b
-	}
-	return make([]byte, 0, bufSize)
-}
-
-func (p *Pool) recycle(h *hold, x piece) {
-	if x.data == nil {
+	if len(h.pieces[0])+len(h.pieces[1]) > 0 {
 		return
 	}
-	// from cuts off the front only of pieces that are about to be recycled, so
-	// that the length given back here is the length that was taken.
-	h.bytes -= len(x.data)
-	p.stats.HeldBytes -= int64(len(x.data))
-	p.cfg.Budget.give(len(x.data))
-	if cap(x.data) == bufSize && len(p.bufs) < maxBufs {
-		p.bufs = append(p.bufs, x.data[:0])
+	for dir := range h.pieces {
+		if cap(h.pieces[dir]) > keepPieces {
+			h.pieces[dir] = nil
+		}
+	}
+	p.free = append(p.free, o.held)
+	o.held = 0
+}
+
+// buffer returns an empty buffer of the given capacity.
+func (p *Pool) buffer(room int) []byte {
+	for size := range sizes {
+		list := p.bufs[size]
+		if last := len(list) - 1; room == bufSize(size) && last >= 0 {
+			p.bufs[size] = list[:last]
+			return list[last]
+		}
+	}
+	return make([]byte, 0, room)
+}
+
+// recycle gives back what a piece was booked with, and its buffer.
+func (p *Pool) recycle(h *hold, x piece) {
+	n := pieceCost + cap(x.data)
+	h.booked -= n
+	p.stats.HeldBytes -= int64(n)
+	p.cfg.Budget.give(n)
+	for size := range sizes {
+		if cap(x.data) == bufSize(size) && len(p.bufs[size]) < maxSpare/bufSize(size) {
+			p.bufs[size] = append(p.bufs[size], x.data[:0])
+		}
 	}
 }

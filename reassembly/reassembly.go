@@ -16,14 +16,13 @@ import (
 	"weir/internal/flow"
 )
 
-// Limits as Zeek has them: how much may lie above a hole while the receiver
-// never acknowledges anything (tcp_max_above_hole_without_any_acks), and how
-// much may be sent without a further acknowledgment
-// (tcp_excessive_data_without_further_acks).
-const (
-	maxAboveHole = 16 << 10
-	maxUnacked   = 10 << 20
-)
+// maxAboveHole is how much may lie above a hole while the receiver never
+// acknowledges anything, as Zeek has it (tcp_max_above_hole_without_any_acks).
+const maxAboveHole = 16 << 10
+
+// maxWindow is how far ahead of a hole a segment may lie to be believed while
+// the receiver never acknowledges anything.
+const maxWindow = 10 << 20
 
 // Order is the state of one connection. The zero value is a connection that
 // sent nothing. It holds no pointers; what waits lies in the Pool.
@@ -56,11 +55,12 @@ type Sink interface {
 
 // Config bounds the memory of a Pool; zero values mean the defaults.
 type Config struct {
-	// ConnBytes bounds the bytes kept for one connection (default 1 MiB).
+	// ConnBytes bounds the memory kept for one connection (default 1 MiB).
 	ConnBytes int
 	// ConnPieces bounds the pieces kept for one connection (default 1,024).
 	ConnPieces int
-	// Budget, shared by all pools, bounds the bytes kept in total.
+	// Budget, shared by all pools, bounds the memory kept in total: buffers,
+	// and what it takes to remember the pieces.
 	Budget *Budget
 }
 
@@ -107,14 +107,14 @@ type Pool struct {
 	cfg   Config
 	holds []hold
 	free  []uint32
-	bufs  [][]byte
+	bufs  [sizes][][]byte // unused buffers of each size
 	stats Stats
 }
 
 // hold is what waits of one connection.
 type hold struct {
 	pieces [2][]piece // sorted, disjoint
-	bytes  int
+	booked int        // bytes taken of the budget
 }
 
 // piece is a run of payload. data is shorter than n where bytes were not
@@ -124,12 +124,19 @@ type piece struct {
 	data   []byte
 }
 
-// bufSize is the size of the buffers that the pool recycles; few segments are
-// larger.
+// Buffers come in a few sizes, so that many small pieces do not take many large
+// buffers. Larger pieces get a buffer of their own.
 const (
-	bufSize = 2048
-	maxBufs = 256
+	sizes    = 3
+	maxSpare = 256 << 10 // bytes of unused buffers of each size
+	// pieceCost is what a piece without its bytes is booked with.
+	pieceCost = 64
+	// keepPieces is the number of places that an unused hold keeps.
+	keepPieces = 16
 )
+
+// bufSize returns the capacity of the buffers of a size.
+func bufSize(size int) int { return 64 << (size * 5 / 2) } // 64, 256, 2048
 
 // NewPool returns an empty pool.
 func NewPool(cfg Config) *Pool {

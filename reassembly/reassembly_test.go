@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -152,6 +153,36 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	if got := budget.Left(); got != 64<<10 {
 		t.Errorf("Left() = %d after closing all, want all of %d", got, 64<<10)
+	}
+}
+
+// TestSmallPieces: what is booked is what is taken, not the bytes of payload.
+func TestSmallPieces(t *testing.T) {
+	const limit = 256 << 10
+	budget := reassembly.NewBudget(limit)
+	p := reassembly.NewPool(reassembly.Config{Budget: budget})
+	var s sink
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	orders := make([]reassembly.Order, 1000)
+	for i := range orders {
+		p.Start(&orders[i], flow.ToServer, base)
+		p.Ack(&orders[i], flow.ToServer, base, &s)
+		for at := range uint32(200) {
+			p.Segment(&orders[i], flow.ToServer, base+2+2*at, 1, []byte{1}, &s)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 3*limit {
+		t.Errorf("the heap grew by %d bytes under a budget of %d", grown, limit)
+	}
+	for i := range orders {
+		p.Close(&orders[i])
+	}
+	if budget.Left() != limit {
+		t.Errorf("Left() = %d after closing all, want %d", budget.Left(), limit)
 	}
 }
 

@@ -50,15 +50,15 @@ func (c Config) Validate() error {
 	if c.Workers < 0 || c.Workers > flow.Shards {
 		return fmt.Errorf("workers %d is not between 1 and %d", c.Workers, flow.Shards)
 	}
-	if c.Memory != 0 && c.Memory < MinMemory {
+	if c.Memory < MinMemory && c.Memory != 0 {
 		return fmt.Errorf("memory %d is below the least of %d bytes", c.Memory, int64(MinMemory))
 	}
 	return flowtable.Config{Timeouts: c.Timeouts}.Validate()
 }
 
-// MinMemory is the least memory cap: what buffers of fixed size take, and some
-// tens of thousands of connections.
-const MinMemory = 64 << 20
+// MinMemory is the least memory cap: what buffers of fixed size take, and a
+// hundred thousand connections.
+const MinMemory = 128e6
 
 // Shares of the memory cap. What remains is for read blocks, for the sinks'
 // buffers and for the garbage collector's headroom.
@@ -125,6 +125,9 @@ func New(cfg Config) (*Pipeline, error) {
 // get everything: the caller must not commit.
 func (p *Pipeline) Run(ctx context.Context, src *capture.Reader) error {
 	g, ctx := errgroup.WithContext(ctx)
+	// When something fails, nobody may give blocks back any more: the reader
+	// must not wait for one.
+	defer context.AfterFunc(ctx, func() { _ = src.Close() })()
 	g.Go(func() error { return p.read(ctx, src) })
 	workers, wctx := errgroup.WithContext(ctx)
 	for _, w := range p.workers {
