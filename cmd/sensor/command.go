@@ -119,11 +119,20 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 // complete fills in what environment and configuration file say, and checks what
 // can be checked without touching a file.
 func (o *options) complete(flags *pflag.FlagSet, args []string) error {
+	given := map[string]bool{} // on the command line
+	flags.Visit(func(f *pflag.Flag) { given[f.Name] = true })
 	if err := config.Apply(flags, "sensor", o.config, "config", "help", "version", "init", "replace", "cpu-profile"); err != nil {
 		return err
 	}
+	// What the command line says wins over environment and file.
+	switch {
+	case given["no-checksums"] && !given["checksums"]:
+		o.checksums = false
+	case given["checksums"] && !given["no-checksums"]:
+		o.ignore = false
+	}
 	if len(args) > 0 {
-		if o.filter != "" {
+		if given["filter"] {
 			return fmt.Errorf("there is a filter expression behind the flags (%s) and one in --filter", strings.Join(args, " "))
 		}
 		o.filter = strings.Join(args, " ")
@@ -134,10 +143,17 @@ func (o *options) complete(flags *pflag.FlagSet, args []string) error {
 		return errors.New("nothing to read: name a capture with -r")
 	case o.checksums && o.ignore:
 		return errors.New("--checksums and --no-checksums exclude each other")
-	case o.zeekJSON && o.zeekLogs == "":
+	case given["zeek-json"] && o.zeekJSON && o.zeekLogs == "":
 		return errors.New("--zeek-json needs --zeek-logs")
-	case o.store == "none" && o.zeekLogs == "" && (o.init || o.replace):
+	case o.store == "none" && (o.init || o.replace):
 		return errors.New("--init and --replace need a store")
+	case o.memory < sensor.MinMemory:
+		return fmt.Errorf("--memory %s is below the least, 128M", o.memory.String())
+	}
+	for _, name := range []string{"tcp", "interactive", "attempt", "close", "udp", "icmp", "other"} {
+		if f := flags.Lookup(name + "-timeout"); strings.HasPrefix(f.Value.String(), "-") || f.Value.String() == "0s" {
+			return fmt.Errorf("--%s %s is not a time to wait", f.Name, f.Value)
+		}
 	}
 	if o.store == "" {
 		store, err := config.DefaultStore()
@@ -159,9 +175,9 @@ func (o *options) pipeline() sensor.Config {
 func (o *options) fingerprint() string {
 	t := o.timeouts.WithDefaults()
 	d := flowtable.Timeouts{}.WithDefaults()
-	parts := []string{"sensor=" + o.sensor}
+	parts := []string{fmt.Sprintf("sensor=%q", o.sensor)}
 	if o.filter != "" {
-		parts = append(parts, "filter="+o.filter)
+		parts = append(parts, fmt.Sprintf("filter=%q", o.filter))
 	}
 	if o.checksums {
 		parts = append(parts, "checksums")

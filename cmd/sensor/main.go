@@ -42,6 +42,8 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// The first signal ends the run in order, a second one at once.
+	context.AfterFunc(ctx, stop)
 	cmd := newCommand(stdin, stdout, stderr)
 	cmd.SetArgs(args)
 	cmd.SetIn(stdin)

@@ -49,7 +49,7 @@ func progressLine(s capture.Stats, elapsed time.Duration) string {
 	if s.Total <= 0 || s.Read > s.Total {
 		return fmt.Sprintf("%d packets, %.0f packets/s", s.Packets, rate)
 	}
-	const width = 30
+	const width = 20
 	part := float64(s.Read) / float64(s.Total)
 	full := int(part * width)
 	line := fmt.Sprintf("[%s%s] %3.0f %%  %d packets, %.0f packets/s",

@@ -15,14 +15,14 @@ func TestProgressLine(t *testing.T) {
 		stats capture.Stats
 		want  string
 	}{
-		{"nothing read", capture.Stats{Total: 1000}, "[..............................]   0 %  0 packets, 0 packets/s"},
+		{"nothing read", capture.Stats{Total: 1000}, "[....................]   0 %  0 packets, 0 packets/s"},
 		{
 			"a quarter", capture.Stats{Total: 1000, Read: 250, Packets: 4000},
-			"[#######.......................]  25 %  4000 packets, 2000 packets/s, 6s left",
+			"[#####...............]  25 %  4000 packets, 2000 packets/s, 6s left",
 		},
 		{
 			"all", capture.Stats{Total: 1000, Read: 1000, Packets: 4000},
-			"[##############################] 100 %  4000 packets, 2000 packets/s, 0s left",
+			"[####################] 100 %  4000 packets, 2000 packets/s, 0s left",
 		},
 		{"size unknown", capture.Stats{Read: 77, Packets: 50}, "50 packets, 25 packets/s"},
 		{"grew meanwhile", capture.Stats{Total: 10, Read: 77, Packets: 50}, "50 packets, 25 packets/s"},

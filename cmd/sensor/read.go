@@ -33,6 +33,23 @@ type reading struct {
 	writer  *lake.Writer
 	logs    *zeeklog.Logs
 	replace []string // imports that the new one replaces
+	cancel  context.CancelFunc
+}
+
+// sink ends the reading when it fails.
+type sink struct {
+	sensor.Sink
+	cancel context.CancelFunc
+}
+
+func (s sink) Connections(b *flow.ConnBatch) error { return s.check(s.Sink.Connections(b)) }
+func (s sink) Intel(b *flow.IntelBatch) error      { return s.check(s.Sink.Intel(b)) }
+
+func (s sink) check(err error) error {
+	if err != nil {
+		s.cancel()
+	}
+	return err
 }
 
 // readCaptures reads what the options name and commits the result.
@@ -58,8 +75,15 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 		defer stop()
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(o.memory))
+		// The runtime counts memory that was never touched, which RSS does not:
+		// a little above the cap it keeps the cap without collecting all the time.
+		debug.SetMemoryLimit(int64(o.memory) / 20 * 23)
 	}
+	// What fails in a sink ends the reading at once, even where it waits for a
+	// pipe that says nothing.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.cancel = cancel
 	names, skipped, err := capture.Expand(o.read)
 	if err != nil {
 		return err
@@ -99,8 +123,7 @@ func (r *reading) unread(names []string) ([]string, error) {
 	if r.o.store == "none" {
 		return names, nil
 	}
-	var err error
-	r.lake, err = lake.Open(r.o.store, r.lakeConfig())
+	m, err := lake.ReadManifest(r.o.store)
 	if errors.Is(err, lake.ErrNotStore) {
 		// It is made once there is something to put into it.
 		return names, nil
@@ -109,17 +132,13 @@ func (r *reading) unread(names []string) ([]string, error) {
 		return nil, err
 	}
 	if r.o.init {
+		// The old content goes in the commit that brings the new.
+		for i := range m.Imports {
+			r.replace = append(r.replace, m.Imports[i].ID)
+		}
 		return names, nil
 	}
-	m, err := r.lake.Manifest()
-	if err != nil {
-		return nil, err
-	}
 	return r.choose(m, names)
-}
-
-func (r *reading) lakeConfig() lake.Config {
-	return lake.Config{Version: buildVersion(), Logger: r.log}
 }
 
 // choose compares the captures with the imports of the store.
@@ -217,17 +236,9 @@ func prefixSum(name string, in lake.Input, n int64) (string, error) {
 // openSinks opens the store and the logs, after everything else was checked.
 func (r *reading) openSinks(names []string) (err error) {
 	if r.o.store != "none" {
-		if r.o.init {
-			if err := lake.Init(r.o.store); err != nil {
-				return err
-			}
-		}
-		if r.lake == nil {
-			cfg := r.lakeConfig()
-			cfg.Create = true
-			if r.lake, err = lake.Open(r.o.store, cfg); err != nil {
-				return err
-			}
+		r.lake, err = lake.Open(r.o.store, lake.Config{Create: true, Version: buildVersion(), Logger: r.log})
+		if err != nil {
+			return err
 		}
 		source := "capture"
 		if slices.Contains(names, "-") {
@@ -264,10 +275,10 @@ func (r *reading) abort() {
 func (r *reading) run(ctx context.Context) error {
 	cfg := r.o.pipeline()
 	if r.writer != nil {
-		cfg.Sinks = append(cfg.Sinks, r.writer)
+		cfg.Sinks = append(cfg.Sinks, sink{r.writer, r.cancel})
 	}
 	if r.logs != nil {
-		cfg.Sinks = append(cfg.Sinks, r.logs)
+		cfg.Sinks = append(cfg.Sinks, sink{r.logs, r.cancel})
 	}
 	p, err := sensor.New(cfg)
 	if err != nil {
@@ -302,15 +313,30 @@ func (r *reading) run(ctx context.Context) error {
 	return nil
 }
 
+// commit makes the result visible: in the store first, since giving the finished
+// logs their names is all that is left to do then.
 func (r *reading) commit(stats capture.Stats, partial bool) error {
 	if r.logs != nil {
-		if err := r.logs.Close(); err != nil {
+		if err := r.logs.Finish(); err != nil {
 			return err
 		}
 	}
-	if r.writer == nil {
+	if r.writer != nil {
+		if err := r.commitStore(stats, partial); err != nil {
+			return err
+		}
+	}
+	if r.logs == nil {
 		return nil
 	}
+	stale, err := r.logs.Commit()
+	for _, name := range stale {
+		r.log.Warn("a log of an earlier run stays", slog.String("log", name))
+	}
+	return err
+}
+
+func (r *reading) commitStore(stats capture.Stats, partial bool) error {
 	final := lake.Final{Packets: stats.Packets, Truncated: partial, Replace: r.replace}
 	for _, f := range r.reader.Files() {
 		in := lake.Input{Name: f.Name, Size: f.Size}
@@ -385,6 +411,9 @@ func summarize(w io.Writer, in capture.Stats, out sensor.Stats, took time.Durati
 		fmt.Fprintf(w, ", %d of them ended early to stay within %s of memory", n, o.memory.String())
 	}
 	fmt.Fprintln(w)
+	if limits := limitsReached(out); len(limits) > 0 {
+		fmt.Fprintf(w, "limits       %s\n", strings.Join(limits, ", "))
+	}
 	intel := make([]string, len(out.Intel))
 	for i, k := range flow.Kinds() {
 		intel[i] = fmt.Sprintf("%s %d", k.Name, out.Intel[i])
@@ -393,4 +422,28 @@ func summarize(w io.Writer, in capture.Stats, out sensor.Stats, took time.Durati
 	if o.store != "none" {
 		fmt.Fprintf(w, "store        %s\n", o.store)
 	}
+}
+
+// limitsReached says what was ignored or given up, and how often.
+func limitsReached(s sensor.Stats) []string {
+	var out []string
+	for _, x := range []struct {
+		n    uint64
+		what string
+	}{
+		{s.Table.IgnoredChecksum, "packets with a wrong checksum"},
+		{s.Table.IgnoredHeader, "packets with a bad TCP header"},
+		{s.Table.HistoryLettersLost, "letters of long histories"},
+		{s.Reassembly.Conflicts, "TCP segments that contradict an earlier copy"},
+		{s.Reassembly.NotKept, "TCP segments not kept"},
+		{s.Reassembly.Skipped, "TCP streams given up"},
+		{s.Dissect.SessionFull, "dissected streams given up for their size"},
+		{s.Dissect.MemoryFull, "dissected streams cut for lack of memory"},
+		{s.Dissect.RecordsDropped, "records of connections with too many"},
+	} {
+		if x.n > 0 {
+			out = append(out, fmt.Sprintf("%d %s", x.n, x.what))
+		}
+	}
+	return out
 }

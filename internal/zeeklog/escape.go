@@ -91,12 +91,32 @@ func appendJSON(b, text []byte) []byte {
 	return append(b, '"')
 }
 
-// isLocal reports whether an address is private, so that Zeek's default
-// Site::local_nets has it.
-func isLocal(a flow.Addr) bool {
+// locals are the networks that Zeek's default Site::local_nets holds besides
+// those that net/netip knows as private, loopback or link-local: what IANA lists
+// as special and not global.
+func locals() []netip.Prefix {
+	var nets []netip.Prefix
+	for _, text := range []string{
+		"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24",
+		"203.0.113.0/24", "224.0.0.0/24", "239.0.0.0/8", "240.0.0.0/4", "255.255.255.255/32",
+		"::/128", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32",
+	} {
+		nets = append(nets, netip.MustParsePrefix(text))
+	}
+	return nets
+}
+
+// isLocal reports whether Zeek's local_orig and local_resp are true for an
+// address.
+func (l *Logs) isLocal(a flow.Addr) bool {
 	ip := a.Netip()
 	if ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast() {
 		return true
 	}
-	return ip.Is4() && netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, 0, 0}), 10).Contains(ip)
+	for _, net := range l.local {
+		if net.Contains(ip) {
+			return true
+		}
+	}
+	return false
 }

@@ -7,8 +7,8 @@ package zeeklog
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -27,14 +27,16 @@ type Config struct {
 }
 
 // Logs writes the logs of one run. A log exists only if it has a record.
-// Records go to temporary files; Close gives them their names, Abort removes
-// them, so that an interrupted run leaves no half-written logs. Connections and
-// Intel may be called from two goroutines at once; nothing else may.
+// Records go to temporary files. Finish completes them, Commit gives them their
+// names, Abort removes them: an interrupted run leaves no half-written logs.
+// Connections and Intel may be called from two goroutines at once; nothing else
+// may.
 type Logs struct {
 	cfg   Config
 	conn  *log
 	intel []*log
 	kinds []flow.KindInfo
+	local []netip.Prefix
 }
 
 // log is one open log.
@@ -43,6 +45,7 @@ type log struct {
 	name   string
 	fields []field
 	file   *os.File
+	temp   string // name of the file until it is committed
 	w      *bufio.Writer
 	line   []byte
 	first  bool // no field of the current JSON line was written yet
@@ -56,7 +59,7 @@ func Create(cfg Config) (*Logs, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make log directory: %w", err)
 	}
-	l := &Logs{cfg: cfg, kinds: flow.Kinds()}
+	l := &Logs{cfg: cfg, kinds: flow.Kinds(), local: locals()}
 	l.conn = &log{cfg: cfg, name: "conn", fields: connFields()}
 	for i := range l.kinds {
 		l.intel = append(l.intel, &log{cfg: cfg, name: l.kinds[i].Name, fields: intelFields(&l.kinds[i])})
@@ -125,8 +128,8 @@ func (l *Logs) Connections(b *flow.ConnBatch) error {
 			g.unset(3)
 		}
 		g.optional(c.State.String())
-		g.boolean(isLocal(c.Src))
-		g.boolean(isLocal(c.Dst))
+		g.boolean(l.isLocal(c.Src))
+		g.boolean(l.isLocal(c.Dst))
 		g.count(c.Missed)
 		if len(c.History) > 0 {
 			g.bytes(c.History)
@@ -229,7 +232,7 @@ func (g *log) open() error {
 		os.Remove(f.Name())
 		return fmt.Errorf("create %s.log: %w", g.name, err)
 	}
-	g.file = f
+	g.file, g.temp = f, f.Name()
 	g.w = bufio.NewWriterSize(f, 256<<10)
 	if g.cfg.JSON {
 		return nil
@@ -246,33 +249,58 @@ func (g *log) open() error {
 // stamp is the time of the #open and #close lines.
 func stamp() string { return time.Now().Format("2006-01-02-15-04-05") }
 
-// Close ends the logs and gives them their names.
-func (l *Logs) Close() error {
-	var errs []error
+// Finish writes everything to the temporary files, so that Commit has nothing
+// left to do that needs space.
+func (l *Logs) Finish() error {
 	for _, g := range l.all() {
-		errs = append(errs, g.close())
+		if err := g.finish(); err != nil {
+			return fmt.Errorf("write %s.log: %w", g.name, err)
+		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
-// Abort removes what was written.
+// Commit gives the finished logs their names, replacing those of an earlier
+// run. It returns the names of logs of an earlier run that this run has no
+// records for; they stay.
+func (l *Logs) Commit() (stale []string, err error) {
+	for _, g := range l.all() {
+		name := filepath.Join(l.cfg.Dir, g.name+".log")
+		if g.temp == "" {
+			if _, err := os.Stat(name); err == nil {
+				stale = append(stale, name)
+			}
+			continue
+		}
+		if err := os.Rename(g.temp, name); err != nil {
+			return stale, fmt.Errorf("write %s.log: %w", g.name, err)
+		}
+		g.temp = ""
+	}
+	return stale, nil
+}
+
+// Abort removes what was not committed.
 func (l *Logs) Abort() {
 	for _, g := range l.all() {
 		if g.file != nil {
-			g.file.Close()
-			os.Remove(g.file.Name())
+			_ = g.file.Close()
 			g.file = nil
+		}
+		if g.temp != "" {
+			_ = os.Remove(g.temp)
+			g.temp = ""
 		}
 	}
 }
 
 func (l *Logs) all() []*log { return append([]*log{l.conn}, l.intel...) }
 
-func (g *log) close() error {
+// finish closes the temporary file.
+func (g *log) finish() error {
 	if g.file == nil {
 		return nil
 	}
-	temp := g.file.Name()
 	if !g.cfg.JSON {
 		fmt.Fprintf(g.w, "#close\t%s\n", stamp())
 	}
@@ -281,14 +309,7 @@ func (g *log) close() error {
 		err = cerr
 	}
 	g.file = nil
-	if err == nil {
-		err = os.Rename(temp, filepath.Join(g.cfg.Dir, g.name+".log"))
-	}
-	if err != nil {
-		os.Remove(temp)
-		return fmt.Errorf("write %s.log: %w", g.name, err)
-	}
-	return nil
+	return err
 }
 
 // begin starts a line with the fields that all logs share.

@@ -58,9 +58,16 @@ func write(t *testing.T, cfg zeeklog.Config) {
 	if err := l.Intel(intel); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Close(); err != nil {
+	if left, err := filepath.Glob(filepath.Join(cfg.Dir, "*.log")); err != nil || len(left) > 0 {
+		t.Errorf("before Commit there are %v, %v", left, err)
+	}
+	if err := l.Finish(); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := l.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	l.Abort() // does nothing any more
 }
 
 // records returns the data lines of a log, and its header without times.
@@ -140,6 +147,28 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+func TestStaleLogsAreNamed(t *testing.T) {
+	dir := t.TempDir()
+	old := filepath.Join(dir, "http.log")
+	if err := os.WriteFile(old, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := zeeklog.Create(zeeklog.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	stale, err := l.Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{old}, stale); diff != "" {
+		t.Errorf("stale logs differ (-want +got):\n%s", diff)
+	}
+}
+
 func TestAbortLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	l, err := zeeklog.Create(zeeklog.Config{Dir: dir})
@@ -151,6 +180,9 @@ func TestAbortLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := l.Intel(intel); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Finish(); err != nil {
 		t.Fatal(err)
 	}
 	l.Abort()
