@@ -4,8 +4,10 @@ package filter_test
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -75,7 +77,7 @@ func load(t *testing.T, db *sql.DB, conns []conn, records []record) {
 			sqlName(c.state), sqlText(c.sensor), number(c.vlan),
 		}
 		for _, n := range c.counters {
-			cells = append(cells, fmt.Sprint(n))
+			cells = append(cells, strconv.FormatInt(n, 10))
 		}
 		cells = append(cells, fmt.Sprintf("to_timestamp(0) + to_microseconds(%d)", c.first),
 			fmt.Sprintf("to_timestamp(0) + to_microseconds(%d)", c.last))
@@ -129,9 +131,9 @@ func cell(v *filter.Value, t flow.AttrType) string {
 	}
 	switch t {
 	case flow.Count:
-		return fmt.Sprint(v.Int)
+		return strconv.FormatInt(v.Int, 10)
 	case flow.Bool:
-		return fmt.Sprint(v.Int != 0)
+		return strconv.FormatBool(v.Int != 0)
 	case flow.Interval:
 		return seconds(v.Int)
 	case flow.TextList:
@@ -158,7 +160,7 @@ FROM (
 ) AS f WHERE %s ORDER BY key`
 
 // selected runs a filter on DuckDB and returns the keys of the flows.
-func selected(t *testing.T, db *sql.DB, e *filter.Expr) ([]string, error) {
+func selected(t *testing.T, db *sql.DB, e *filter.Expr) (keys []string, err error) {
 	t.Helper()
 	q, err := e.SQL(filter.SQLOptions{Conn: "c", Flow: "f"})
 	if err != nil {
@@ -169,8 +171,7 @@ func selected(t *testing.T, db *sql.DB, e *filter.Expr) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s %v: %w", text, q.Args(), err)
 	}
-	defer rows.Close()
-	var keys []string
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var key string
 		if err := rows.Scan(&key); err != nil {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"weir/internal/filter"
@@ -185,7 +186,7 @@ func number(n *uint16) string {
 	if n == nil {
 		return "NULL"
 	}
-	return fmt.Sprint(*n)
+	return strconv.FormatUint(uint64(*n), 10)
 }
 
 // filter makes the text of a random filter.

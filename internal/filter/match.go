@@ -26,7 +26,8 @@ type Flow struct {
 	Count                            int64
 	CSPkts, SCPkts, CSBytes, SCBytes int64
 	FirstSeen, LastSeen              flow.Time
-	Times                            []Slot
+	// Times are the slots in which the flow was active.
+	Times []Slot
 	// Service may hold lists of protocols, joined by commas.
 	ConnState, Service []string
 	VLAN               []uint16

@@ -14,8 +14,6 @@ import (
 
 func addr(text string) flow.Addr { return flow.AddrFrom(netip.MustParseAddr(text)) }
 
-func port(n uint16) *uint16 { return &n }
-
 // seen returns a time of the first of January 2020, in seconds after 10:00 UTC.
 func seen(seconds int64) flow.Time { return flow.Time((1577872800 + seconds) * 1e9) }
 
@@ -57,7 +55,7 @@ func intelBatch() *flow.IntelBatch {
 // key.
 func samples() map[string]*filter.Flow {
 	dns := &filter.Flow{
-		Src: addr("10.0.0.1"), Dst: addr("2001:db8::53"), Proto: "udp", Dport: port(53),
+		Src: addr("10.0.0.1"), Dst: addr("2001:db8::53"), Proto: "udp", Dport: new(uint16(53)),
 		Sports: []uint16{40001}, Count: 1, FirstSeen: seen(5), LastSeen: seen(5),
 	}
 	b := intelBatch()
@@ -66,7 +64,7 @@ func samples() map[string]*filter.Flow {
 	}
 	return map[string]*filter.Flow{
 		"web": {
-			Src: addr("10.0.0.1"), Dst: addr("10.0.0.2"), Proto: "tcp", Dport: port(80),
+			Src: addr("10.0.0.1"), Dst: addr("10.0.0.2"), Proto: "tcp", Dport: new(uint16(80)),
 			Sports: []uint16{1000, 40001, 40001, 40002}, Count: 4, CSPkts: 40, SCPkts: 50, CSBytes: 4000,
 			SCBytes: 900000, FirstSeen: seen(0), LastSeen: seen(3600),
 			Times:     []filter.Slot{{Start: seen(0), Width: 3600e6}, {Start: seen(3600), Width: 3600e6}},
@@ -75,7 +73,7 @@ func samples() map[string]*filter.Flow {
 		},
 		"dns": dns,
 		"ping": {
-			Src: addr("192.168.1.1"), Dst: addr("::1"), Proto: "icmp", Type: port(8), Codes: []uint16{0},
+			Src: addr("192.168.1.1"), Dst: addr("::1"), Proto: "icmp", Type: new(uint16(8)), Codes: []uint16{0},
 			Count: 2, CSBytes: 100, SCBytes: 100, FirstSeen: seen(10), LastSeen: seen(11),
 		},
 		"bare": {Src: addr("10.0.1.1"), Dst: addr("10.0.1.1"), Proto: "esp"},

@@ -4,6 +4,7 @@ package filter
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -368,12 +369,7 @@ func (p *parser) comparison(c *clause, start int) error {
 
 // takes reports whether the field's type has an operator.
 func (f *field) takes(op operator) bool {
-	for _, o := range f.typ.operators() {
-		if o == op {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(f.typ.operators(), op)
 }
 
 // example returns the name of an attribute of the kind that f stands for.

@@ -532,8 +532,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("Parse(%q) of %q prints %q", printed, text, got)
 		}
 		if _, err := e.SQL(filter.SQLOptions{}); err != nil {
-			var unsupported *filter.UnsupportedError
-			if !errors.As(err, &unsupported) {
+			if _, ok := errors.AsType[*filter.UnsupportedError](err); !ok {
 				t.Fatalf("SQL of %q = %v", text, err)
 			}
 		}

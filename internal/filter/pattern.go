@@ -41,8 +41,7 @@ func newPattern(text string, fold bool) (*pattern, error) {
 	}
 	tree, err := syntax.Parse(text, flags)
 	if err != nil {
-		var serr *syntax.Error
-		if errors.As(err, &serr) {
+		if serr, ok := errors.AsType[*syntax.Error](err); ok {
 			return nil, fmt.Errorf("the pattern is wrong: %s at %q", serr.Code, serr.Expr)
 		}
 		return nil, fmt.Errorf("the pattern is wrong: %w", err)

@@ -4,6 +4,7 @@ package filter
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -48,7 +49,7 @@ type SQL struct {
 
 // Args returns the arguments of both conditions, in the order of placeholders.
 func (s *SQL) Args() []any {
-	return append(s.Rows.Args[:len(s.Rows.Args):len(s.Rows.Args)], s.Groups.Args...)
+	return append(slices.Clip(s.Rows.Args), s.Groups.Args...)
 }
 
 // SQL translates the filter. The error is an *UnsupportedError.
@@ -188,7 +189,11 @@ type compiler struct {
 	alias string
 	args  []any
 	next  int
-	err   error
+	// at is the clause, block or label in question, for errors.
+	at node
+	// subqueries counts those on intel.
+	subqueries int
+	err        error
 }
 
 // condition is a condition in SQL, in parentheses where it needs them.
@@ -205,11 +210,11 @@ func not3(c condition) condition {
 	return condition{"(" + c.sql + " IS NOT TRUE)", true}
 }
 
-// unsupported records that the store cannot answer x.
-func (c *compiler) unsupported(x node, reason string) condition {
+// unsupported records that the store cannot answer the node in question.
+func (c *compiler) unsupported(reason string) condition {
 	if c.err == nil {
 		p := printer{names: newNames()}
-		p.node(x, false)
+		p.node(c.at, false)
 		c.err = &UnsupportedError{Clause: string(p.out), Reason: reason}
 	}
 	return condition{"FALSE", true}
@@ -224,25 +229,32 @@ func (c *compiler) arg(v any) string {
 
 // node translates a node whose negations are pushed down.
 func (c *compiler) node(x node) condition {
+	switch x.(type) {
+	case *clause, *block, *label:
+		c.at = x
+	}
 	switch x := x.(type) {
 	case *junction:
-		parts := make([]string, len(x.list))
 		total := true
-		for i, part := range x.list {
+		var parts []string
+		merged, others := c.merge(x)
+		for _, part := range others {
 			sub := c.node(part)
-			parts[i] = sub.sql
+			parts = append(parts, sub.sql)
 			total = total && sub.total
 		}
-		return join(parts, x.and, total)
+		return join(append(parts, merged...), x.and, total)
 	case *negation:
 		return not3(c.node(x.x))
 	case *label:
 		if x.kind == nil {
 			return condition{"TRUE", true}
 		}
-		return c.exists(x, x.kind, "", false)
+		return c.exists(x.kind, "", false)
 	case *block:
-		return c.exists(x, x.kind, c.node(pushNot(x.x, false)).sql, false)
+		where := c.node(pushNot(x.x, false)).sql
+		c.at = x
+		return c.exists(x.kind, where, false)
 	case *clause:
 		return c.clause(x)
 	}

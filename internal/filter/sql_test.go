@@ -60,7 +60,23 @@ func TestSQLSplit(t *testing.T) {
 			"meta.dns.type = A",
 			`(c.src_bin, c.dst_bin, c.proto, coalesce(c.dport, -1)) IN (SELECT m.src_bin, m.dst_bin, m.proto, ` +
 				`coalesce(m.dport, -1) FROM "dns" AS m WHERE (m."qtype_name" = $1))`,
-			"TRUE", []any{"A"},
+			"TRUE",
+			[]any{"A"},
+		},
+		{
+			"meta.dns.type = A OR dport = 80 OR meta.dns(aa)",
+			`((c."dport" = $2) OR (c.src_bin, c.dst_bin, c.proto, coalesce(c.dport, -1)) IN (SELECT m.src_bin, ` +
+				`m.dst_bin, m.proto, coalesce(m.dport, -1) FROM "dns" AS m WHERE ((m."qtype_name" = $1) OR ` +
+				`(m."AA" IS NOT NULL))))`,
+			"TRUE",
+			[]any{"A", int64(80)},
+		},
+		{
+			"!#DNS AND !meta.dns.type = A",
+			`NOT (c.src_bin, c.dst_bin, c.proto, coalesce(c.dport, -1)) IN (SELECT m.src_bin, m.dst_bin, m.proto, ` +
+				`coalesce(m.dport, -1) FROM "dns" AS m WHERE (TRUE OR (m."qtype_name" = $1)))`,
+			"TRUE",
+			[]any{"A"},
 		},
 		{"csbytes > scbytes", "TRUE", `(f."csbytes" > f."scbytes")`, nil},
 		{"#Flow", "TRUE", "TRUE", nil},
@@ -139,6 +155,8 @@ func TestSQLUnsupported(t *testing.T) {
 		{"firstseen = times.start", "firstseen = times.start"},
 		{"meta.ssl.cipher", "meta.ssl.cipher"},
 		{"meta.server_name = x", "meta.server_name = x"},
+		{"meta.server_name = x OR meta.dns", "meta.server_name = x"},
+		{strings.Repeat("meta.dns.count > 1 OR ", 64) + "LEN meta.dns.type > 7", "LEN meta.dns.type > 7"},
 	} {
 		q, err := parse(t, tc.in).SQL(filter.SQLOptions{Table: noSSL})
 		var unsupported *filter.UnsupportedError

@@ -36,7 +36,7 @@ func (c *compiler) clause(x *clause) condition {
 	f := x.field
 	switch f.from {
 	case fromKind:
-		return c.exists(x, f.metas[0].kind, "", false)
+		return c.exists(f.metas[0].kind, "", false)
 	case fromMeta:
 		return c.metaClause(x)
 	case fromCount:
@@ -51,7 +51,7 @@ func (c *compiler) clause(x *clause) condition {
 	}
 	e, ok := c.element(f)
 	if !ok {
-		return c.unsupported(x, "it keeps no "+f.name)
+		return c.unsupported("it keeps no " + f.name)
 	}
 	if e.list {
 		return listClause(x, p, e)
@@ -229,7 +229,7 @@ func (c *compiler) bind(x *clause) *predicate {
 				break
 			}
 			if _, ok := c.element(o.field); !ok {
-				c.unsupported(x, "it keeps no "+o.field.name)
+				c.unsupported("it keeps no " + o.field.name)
 			}
 		}
 		p.args = append(p.args, b)

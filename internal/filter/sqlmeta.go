@@ -4,6 +4,7 @@ package filter
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -26,20 +27,34 @@ func (c *compiler) table(k *kind) string {
 	return c.opts.Table(k.Name)
 }
 
+// maxSubqueries is how many subqueries on intel a filter may need. DuckDB plans
+// this many in a second, but takes half a minute for six times as many.
+const maxSubqueries = 64
+
 // amongKeys returns the condition that the flow's key is selected by a
 // subquery, which starts after SELECT.
 func (c *compiler) amongKeys(query string) condition {
 	return condition{"(" + key(c.alias) + ") IN (SELECT " + query + ")", true}
 }
 
-// exists returns the condition that the flow has a record m of kind k that
-// fulfills a condition, if that is not empty; correlated says that it refers to
-// the flow. x is the node in question.
-func (c *compiler) exists(x node, k *kind, where string, correlated bool) condition {
+// from returns the relation of a kind for a subquery.
+func (c *compiler) from(k *kind) string {
 	table := c.table(k)
 	if table == "" {
-		return c.unsupported(x, "it keeps no records of "+k.Name)
+		c.unsupported("it keeps no records of " + k.Name)
 	}
+	if c.subqueries++; c.subqueries > maxSubqueries {
+		c.unsupported(fmt.Sprintf("the filter asks for intel more than %d times; "+
+			"write IN (…) or meta.%s( … OR … )", maxSubqueries, k.Name))
+	}
+	return table
+}
+
+// exists returns the condition that the flow has a record m of kind k that
+// fulfills a condition, if that is not empty; correlated says that it refers to
+// the flow.
+func (c *compiler) exists(k *kind, where string, correlated bool) condition {
+	table := c.from(k)
 	if correlated {
 		return condition{"EXISTS (SELECT 1 FROM " + table + " AS m WHERE " + c.linked() + " AND " + where + ")", true}
 	}
@@ -59,8 +74,8 @@ func (c *compiler) linked() string {
 func (c *compiler) counts(f *field) (element, bool) {
 	var each []string
 	for _, m := range f.metas {
-		if table := c.table(m.kind); table != "" {
-			each = append(each, "nullif((SELECT count(*) FROM "+table+" AS m WHERE "+c.linked()+"), 0)")
+		if c.table(m.kind) != "" {
+			each = append(each, "nullif((SELECT count(*) FROM "+c.from(m.kind)+" AS m WHERE "+c.linked()+"), 0)")
 		}
 	}
 	switch {
@@ -76,16 +91,13 @@ func (c *compiler) counts(f *field) (element, bool) {
 func (c *compiler) countClause(x *clause) condition {
 	k := x.field.metas[0].kind
 	if x.op == opNone {
-		any := c.exists(x, k, "", false)
+		any := c.exists(k, "", false)
 		if x.quant == quantNone {
 			return not3(any)
 		}
 		return any
 	}
-	table := c.table(k)
-	if table == "" {
-		return c.unsupported(x, "it keeps no records of "+k.Name)
-	}
+	table := c.from(k)
 	p := c.bind(x)
 	some := c.amongKeys(key("m") + " FROM " + table + " AS m GROUP BY ALL HAVING " + p.on(element{sql: "count(*)"}))
 	if x.quant == quantNone {
@@ -94,19 +106,27 @@ func (c *compiler) countClause(x *clause) condition {
 	return some
 }
 
-// metaClause translates a clause on an attribute of one or more kinds of intel.
-func (c *compiler) metaClause(x *clause) condition {
-	var metas []metaAttr
-	for _, m := range x.field.metas {
+// kept returns the attributes of kinds that the store has.
+func (c *compiler) kept(metas []metaAttr) []metaAttr {
+	var list []metaAttr
+	for _, m := range metas {
 		if c.table(m.kind) != "" {
-			metas = append(metas, m)
+			list = append(list, m)
 		}
 	}
+	return list
+}
+
+// present returns the condition that an element is there.
+func present(e element) string { return e.sql + " IS NOT NULL" }
+
+// metaClause translates a clause on an attribute of one or more kinds of intel.
+func (c *compiler) metaClause(x *clause) condition {
+	metas := c.kept(x.field.metas)
 	if len(metas) == 0 {
-		return c.unsupported(x, "it keeps no records of "+x.field.metas[0].kind.Name)
+		return c.unsupported("it keeps no records of " + x.field.metas[0].kind.Name)
 	}
 	p := c.bind(x)
-	present := func(e element) string { return e.sql + " IS NOT NULL" }
 	fulfilling := present
 	if x.op != opNone {
 		fulfilling = p.on
@@ -145,6 +165,97 @@ func (c *clause) withAttribute() bool {
 	return false
 }
 
+// recordCondition is a condition on one record of a kind.
+type recordCondition struct {
+	kind  *kind
+	where string
+}
+
+// ofRecords returns the conditions of which a node asks that some record
+// fulfills one, false if it asks for something else.
+func (c *compiler) ofRecords(x node) ([]recordCondition, bool) {
+	switch x := x.(type) {
+	case *label:
+		if x.kind != nil {
+			return []recordCondition{{x.kind, "TRUE"}}, true
+		}
+	case *block:
+		return []recordCondition{{x.kind, c.node(pushNot(x.x, false)).sql}}, true
+	case *clause:
+		if x.field.from == fromKind {
+			return []recordCondition{{x.field.metas[0].kind, "TRUE"}}, true
+		}
+		if x.field.from != fromMeta || x.quant != quantPlain || x.withAttribute() {
+			return nil, false
+		}
+		metas := c.kept(x.field.metas)
+		if len(metas) == 0 {
+			return nil, false
+		}
+		on := present
+		if x.op != opNone {
+			on = c.bind(x).on
+		}
+		list := make([]recordCondition, len(metas))
+		for i, m := range metas {
+			list[i] = recordCondition{m.kind, some(record(m, x.field.fold), on)}
+		}
+		return list, true
+	}
+	return nil, false
+}
+
+// some returns the condition that the value of a record's attribute, or some
+// element of its list, fulfills a condition.
+func some(e element, on func(element) string) string {
+	if e.list {
+		return "len(list_filter(" + e.sql + ", lambda x: " + on(element{sql: "x"}) + ")) > 0"
+	}
+	return on(e)
+}
+
+// merge translates the parts of a junction that ask whether some record
+// fulfills a condition, or in an AND that none does, with one subquery for each
+// kind. It returns their conditions and the other parts.
+func (c *compiler) merge(j *junction) (merged []string, others []node) {
+	var kinds []*kind
+	var first []node
+	var conditions [][]string
+	for _, part := range j.list {
+		asked := part
+		n, negative := part.(*negation)
+		if negative {
+			asked = n.x
+		}
+		list, ok := []recordCondition(nil), false
+		if negative == j.and {
+			list, ok = c.ofRecords(asked)
+		}
+		if !ok {
+			others = append(others, part)
+			continue
+		}
+		for _, r := range list {
+			i := slices.Index(kinds, r.kind)
+			if i < 0 {
+				i = len(kinds)
+				kinds, first = append(kinds, r.kind), append(first, asked)
+				conditions = append(conditions, nil)
+			}
+			conditions[i] = append(conditions[i], r.where)
+		}
+	}
+	for i, k := range kinds {
+		c.at = first[i]
+		found := c.exists(k, join(conditions[i], false, false).sql, false)
+		if j.and {
+			found = not3(found)
+		}
+		merged = append(merged, found.sql)
+	}
+	return merged, others
+}
+
 // some returns the condition that some value of the attributes fulfills a
 // condition.
 func (c *compiler) some(x *clause, metas []metaAttr, on func(element) string) condition {
@@ -152,15 +263,14 @@ func (c *compiler) some(x *clause, metas []metaAttr, on func(element) string) co
 	for i, m := range metas {
 		e := record(m, x.field.fold)
 		switch {
-		case !e.list:
-			parts[i] = c.exists(x, m.kind, on(e), x.withAttribute()).sql
+		case !e.list && x.withAttribute():
+			parts[i] = c.exists(m.kind, on(e), true).sql
 		case x.withAttribute():
 			// The body of a lambda in a subquery cannot refer to the outer query.
 			parts[i] = "EXISTS (SELECT 1 FROM " + c.values(m, e) + " WHERE " + c.linked() +
 				" AND " + on(element{sql: "u.v"}) + ")"
 		default:
-			parts[i] = c.exists(x, m.kind,
-				"len(list_filter("+e.sql+", lambda x: "+on(element{sql: "x"})+")) > 0", false).sql
+			parts[i] = c.exists(m.kind, some(e, on), false).sql
 		}
 	}
 	return join(parts, false, true)
@@ -169,7 +279,7 @@ func (c *compiler) some(x *clause, metas []metaAttr, on func(element) string) co
 // values returns the relation of the records of a kind, one row for each
 // element u.v of a list.
 func (c *compiler) values(m metaAttr, e element) string {
-	return c.table(m.kind) + " AS m, unnest(" + e.sql + ") AS u(v)"
+	return c.from(m.kind) + " AS m, unnest(" + e.sql + ") AS u(v)"
 }
 
 // distinct returns the condition that the number of distinct values that fulfill
@@ -185,8 +295,10 @@ func (c *compiler) distinct(
 	parts := make([]string, len(metas))
 	for i, m := range metas {
 		e := record(m, x.field.fold)
-		from := c.table(m.kind) + " AS m"
-		if e.list {
+		from := ""
+		if !e.list {
+			from = c.from(m.kind) + " AS m"
+		} else {
 			from = c.values(m, e)
 			e = element{sql: "u.v"}
 		}

@@ -25,6 +25,7 @@ type Table struct {
 	sep     string
 	widths  []int
 	pending [][]string
+	line    []byte
 	header  bool
 	plain   bool
 	rows    int
@@ -111,25 +112,27 @@ func (t *Table) release() error {
 
 // write writes one row. The last column is not padded on its right.
 func (t *Table) write(row []string) error {
+	line := t.line[:0]
 	for i, cell := range row {
 		if i > 0 {
-			t.w.WriteString(t.sep)
+			line = append(line, t.sep...)
 		}
 		if t.plain {
-			t.w.WriteString(cell)
+			line = append(line, cell...)
 			continue
 		}
 		n := StringWidth(cell)
 		t.widths[i] = max(t.widths[i], n)
 		pad := strings.Repeat(" ", t.widths[i]-n)
 		if t.columns[i].Right {
-			t.w.WriteString(pad)
+			line = append(line, pad...)
 		}
-		t.w.WriteString(cell)
+		line = append(line, cell...)
 		if !t.columns[i].Right && i < len(row)-1 {
-			t.w.WriteString(pad)
+			line = append(line, pad...)
 		}
 	}
-	// The writer keeps the first error and returns it from here on.
-	return t.w.WriteByte('\n')
+	t.line = append(line, '\n')
+	_, err := t.w.Write(t.line)
+	return err
 }
