@@ -45,6 +45,7 @@ func (r *replay) run(a *App) string {
 }
 
 func replays(tb testing.TB, s *Shard) map[string]*replay {
+	tb.Helper()
 	request := "GET /path/to/some/page.html?with=query&and=more HTTP/1.1\r\nHost: www.example.com\r\n" +
 		"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n" +
 		"Accept: text/html,application/xhtml+xml\r\nAccept-Language: en-US,en;q=0.5\r\n" +
@@ -116,6 +117,7 @@ func TestNoAllocations(t *testing.T) {
 }
 
 func benchmarkReplay(b *testing.B, name string) {
+	b.Helper()
 	s := NewShard(Config{})
 	s.Out = flow.NewIntelBatch()
 	r := replays(b, s)[name]

@@ -195,7 +195,6 @@ func TestDNSRecords(t *testing.T) {
 func notNil(s []string) []string { return append([]string{}, s...) }
 
 func TestDNSAnswers(t *testing.T) {
-
 	tests := []struct {
 		record string
 		want   string

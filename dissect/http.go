@@ -295,10 +295,7 @@ func cutCRLF(q *httpSide, data []byte) (line, rest []byte, ended bool) {
 		q.buf = q.buf[:n-1]
 		return nil, data[1:], true
 	}
-	if i := bytes.Index(data, []byte("\r\n")); i >= 0 {
-		return data[:i], data[i+2:], true
-	}
-	return data, nil, false
+	return bytes.Cut(data, []byte("\r\n"))
 }
 
 // bodyLine counts what data has of a line of a body without a length, the end of

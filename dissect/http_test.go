@@ -32,6 +32,7 @@ type httpCase struct {
 }
 
 func httpCases(tb testing.TB) []httpCase {
+	tb.Helper()
 	gz := func(data string) string { return string(pack(tb, "gzip", flate.DefaultCompression, []byte(data))) }
 	zl := func(format, data string) string {
 		return string(pack(tb, format, flate.DefaultCompression, []byte(data)))
@@ -196,28 +197,33 @@ func httpCases(tb testing.TB) []httpCase {
 		},
 		{
 			name: "gap in a body", steps: []step{
-				get, server("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + big[:100]), {dir: flow.ToClient, gap: 500},
+				get, server("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + big[:100]),
+				{dir: flow.ToClient, gap: 500},
 				server(big[:400]), get, server("HTTP/1.1 204 No\r\n\r\n"),
 			},
 			want: []string{"1 GET h /a 1.1 200 OK 0 1000", "2 GET h /a 1.1 204 No 0 0"},
 		},
 		{
 			name: "gap in a chunk", steps: []step{
-				get, server("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\nabc"), {dir: flow.ToClient, gap: 900},
+				get, server("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\nabc"),
+				{dir: flow.ToClient, gap: 900},
 				server(big[:97] + "\r\n0\r\n\r\n"),
 			},
 			want: []string{"1 GET h /a 1.1 200 OK 0 1000"},
 		},
 		{
 			name: "gap beyond the body", steps: []step{
-				get, server("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"), {dir: flow.ToClient, gap: 98}, server("more"),
+				get, server("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"),
+				{dir: flow.ToClient, gap: 98},
+				server("more"),
 				get,
 			},
 			want: []string{"1 GET h /a 1.1 200 OK 0 3", "2 GET h /a - - - 0 0"},
 		},
 		{
 			name: "gap in the requests", steps: []step{
-				get, server("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na"), {dir: flow.ToServer, gap: 10},
+				get, server("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na"),
+				{dir: flow.ToServer, gap: 10},
 				client("GET /lost HTTP/1.1\r\n\r\n"), server("bc"),
 			},
 			want: []string{"1 GET h /a 1.1 200 OK 0 1"},

@@ -50,8 +50,7 @@ type tlsSide struct {
 	nmsg      uint8
 	encrypted bool
 	begun     bool // a record of the direction was read
-	second    bool // one byte of an alert was read, which is in level
-	level     uint8
+	second    bool // the first byte of an alert, its level, was read
 }
 
 // tlsSession is what a connection keeps during the handshake.
@@ -60,7 +59,6 @@ type tlsSession struct {
 	side      [2]tlsSide
 	ts        flow.Time
 	started   bool // ts is set: there is something to write
-	done      bool // the record was written
 	flipped   bool // the client of the handshake is the server of the connection
 	ssl2      bool // the connection goes on in SSLv2
 	hasCipher bool

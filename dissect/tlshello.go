@@ -107,7 +107,7 @@ func (d *tls) serverHello(c *tlsSession, body []byte) bool {
 			return false
 		}
 	} else {
-		ok := version >= versionSSL3 && version <= versionTLS13
+		var ok bool
 		if id, ok = takeVector(&body, 1); !ok || len(body) < 3 {
 			return false
 		}

@@ -194,13 +194,19 @@ func TestZeek(t *testing.T) {
 		t.Skip("no captures with Zeek's logs in ../shared")
 	}
 	fields := map[string][]string{
-		"dns": {"query", "qtype_name", "qclass_name", "rcode_name", "AA", "TC", "RD", "RA", "answers",
-			"TTLs", "rejected", "rtt", "qtype", "qclass", "rcode", "Z", "opcode", "opcode_name"},
-		"http": {"method", "host", "uri", "referrer", "version", "user_agent", "request_body_len",
+		"dns": {
+			"query", "qtype_name", "qclass_name", "rcode_name", "AA", "TC", "RD", "RA", "answers",
+			"TTLs", "rejected", "rtt", "qtype", "qclass", "rcode", "Z", "opcode", "opcode_name",
+		},
+		"http": {
+			"method", "host", "uri", "referrer", "version", "user_agent", "request_body_len",
 			"response_body_len", "status_code", "status_msg", "info_code", "info_msg", "username",
-			"proxied", "origin"},
-		"ssl": {"version", "cipher", "server_name", "next_protocol", "resumed", "established", "curve",
-			"last_alert", "ssl_history"},
+			"proxied", "origin",
+		},
+		"ssl": {
+			"version", "cipher", "server_name", "next_protocol", "resumed", "established", "curve",
+			"last_alert", "ssl_history",
+		},
 	}
 	// What is left are messages in protocols that are not dissected (TLS inside
 	// SMTP, DTLS, HTTP inside WebSocket) or in packets that the small reader

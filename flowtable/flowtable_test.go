@@ -177,33 +177,57 @@ var tcpCases = []struct {
 		0.6 < FA 21 12 0
 		0.7 > A 12 22 0`, []string{"A SF ShADdFf pkts 5/3 bytes 10/20 dur 600ms end 4"}},
 	{"no answer", 40000, 80, `0 > S 0 0 0`, []string{"A S0 S pkts 1/0 bytes 0/0 dur 0s end 4"}},
-	{"repeated SYN is one connection", 40000, 80, "0 > S 0 0 0\n1 > S 0 0 0\n3 > S 0 0 0",
-		[]string{"A S0 S pkts 3/0 bytes 0/0 dur 3s end 4"}},
-	{"repeated SYN after the attempt is over", 40000, 80, "0 > S 0 0 0\n6 > S 0 0 0",
-		[]string{"A S0 S pkts 1/0 bytes 0/0 dur 0s end 1", "A S0 S pkts 1/0 bytes 0/0 dur 0s end 4"}},
-	{"SYN with another number", 40000, 80, "0 > S 0 0 0\n1 > S 77 0 0",
-		[]string{"A S0 S pkts 1/0 bytes 0/0 dur 0s end 3", "A S0 S pkts 1/0 bytes 0/0 dur 0s end 4"}},
-	{"refused", 40000, 80, "0 > S 0 0 0\n0.1 < RA 0 1 0",
-		[]string{"A REJ Sr pkts 1/1 bytes 0/0 dur 100ms end 4"}},
-	{"refused again and again", 40000, 80, "0 > S 0 0 0\n0.1 < RA 0 1 0\n1 > S 0 0 0\n1.1 < RA 0 1 0",
+	{
+		"repeated SYN is one connection", 40000, 80, "0 > S 0 0 0\n1 > S 0 0 0\n3 > S 0 0 0",
+		[]string{"A S0 S pkts 3/0 bytes 0/0 dur 3s end 4"},
+	},
+	{
+		"repeated SYN after the attempt is over", 40000, 80, "0 > S 0 0 0\n6 > S 0 0 0",
+		[]string{"A S0 S pkts 1/0 bytes 0/0 dur 0s end 1", "A S0 S pkts 1/0 bytes 0/0 dur 0s end 4"},
+	},
+	{
+		"SYN with another number", 40000, 80, "0 > S 0 0 0\n1 > S 77 0 0",
+		[]string{"A S0 S pkts 1/0 bytes 0/0 dur 0s end 3", "A S0 S pkts 1/0 bytes 0/0 dur 0s end 4"},
+	},
+	{
+		"refused", 40000, 80, "0 > S 0 0 0\n0.1 < RA 0 1 0",
+		[]string{"A REJ Sr pkts 1/1 bytes 0/0 dur 100ms end 4"},
+	},
+	{
+		"refused again and again", 40000, 80, "0 > S 0 0 0\n0.1 < RA 0 1 0\n1 > S 0 0 0\n1.1 < RA 0 1 0",
 		[]string{
 			"A REJ Sr pkts 1/1 bytes 0/0 dur 100ms end 3",
 			"A REJ Sr pkts 1/1 bytes 0/0 dur 100ms end 4",
-		}},
-	{"reset by the client before an answer", 40000, 80, "0 > S 0 0 0\n0.1 > R 1 0 0",
-		[]string{"A RSTOS0 SR pkts 2/0 bytes 0/0 dur 100ms end 4"}},
-	{"acknowledged before the reset", 40000, 80, "0 > S 0 0 0\n0.1 > A 1 1 0\n0.2 > R 1 0 0",
-		[]string{"A OTH SAR pkts 3/0 bytes 0/0 dur 200ms end 4"}},
-	{"SYN-ACK only, server port", 40000, 80, `0 < SA 0 1 0`,
-		[]string{"A OTH ^h pkts 0/1 bytes 0/0 dur 0s end 4"}},
-	{"SYN-ACK only, unknown ports", 40000, 50000, `0 < SA 0 1 0`,
-		[]string{"B OTH H pkts 1/0 bytes 0/0 dur 0s end 4"}},
-	{"SYN-ACK, then the other side acknowledges", 40000, 50000, "0 < SA 0 1 0\n0.1 > A 1 1 0",
-		[]string{"A OTH ^hA pkts 1/1 bytes 0/0 dur 100ms end 4"}},
-	{"data before a SYN-ACK's reversal", 40000, 50000, "0 < SA 0 1 0\n0.1 > S 0 0 0\n0.2 > A 1 1 5",
-		[]string{"A S1 Hs^D pkts 2/1 bytes 5/0 dur 200ms end 4"}},
-	{"mid-stream from a server port", 40000, 80, `0 < A 1 1 100`,
-		[]string{"A OTH ^d pkts 0/1 bytes 0/100 dur 0s end 4"}},
+		},
+	},
+	{
+		"reset by the client before an answer", 40000, 80, "0 > S 0 0 0\n0.1 > R 1 0 0",
+		[]string{"A RSTOS0 SR pkts 2/0 bytes 0/0 dur 100ms end 4"},
+	},
+	{
+		"acknowledged before the reset", 40000, 80, "0 > S 0 0 0\n0.1 > A 1 1 0\n0.2 > R 1 0 0",
+		[]string{"A OTH SAR pkts 3/0 bytes 0/0 dur 200ms end 4"},
+	},
+	{
+		"SYN-ACK only, server port", 40000, 80, `0 < SA 0 1 0`,
+		[]string{"A OTH ^h pkts 0/1 bytes 0/0 dur 0s end 4"},
+	},
+	{
+		"SYN-ACK only, unknown ports", 40000, 50000, `0 < SA 0 1 0`,
+		[]string{"B OTH H pkts 1/0 bytes 0/0 dur 0s end 4"},
+	},
+	{
+		"SYN-ACK, then the other side acknowledges", 40000, 50000, "0 < SA 0 1 0\n0.1 > A 1 1 0",
+		[]string{"A OTH ^hA pkts 1/1 bytes 0/0 dur 100ms end 4"},
+	},
+	{
+		"data before a SYN-ACK's reversal", 40000, 50000, "0 < SA 0 1 0\n0.1 > S 0 0 0\n0.2 > A 1 1 5",
+		[]string{"A S1 Hs^D pkts 2/1 bytes 5/0 dur 200ms end 4"},
+	},
+	{
+		"mid-stream from a server port", 40000, 80, `0 < A 1 1 100`,
+		[]string{"A OTH ^d pkts 0/1 bytes 0/100 dur 0s end 4"},
+	},
 	{"no flags at all", 40000, 80, "0 > - 1 0 0", []string{"A OTH  pkts 1/0 bytes 0/0 dur 0s end 4"}},
 	{"FIN and RST in one", 40000, 80, `
 		0.0 > S 0 0 0
@@ -233,8 +257,10 @@ var tcpCases = []struct {
 		0.1 < SA 0 1 0
 		0.2 < Aw 1 1 0
 		0.3 < Aw 1 1 0`, []string{"A S1 Shaw pkts 1/3 bytes 0/0 dur 300ms end 4"}},
-	{"wrong checksum, then right", 40000, 80, "0 > SC 0 0 0\n1 > S 0 0 0",
-		[]string{"A OTH C pkts 0/0 bytes 0/0 dur 0s end 3", "A S0 S pkts 1/0 bytes 0/0 dur 0s end 4"}},
+	{
+		"wrong checksum, then right", 40000, 80, "0 > SC 0 0 0\n1 > S 0 0 0",
+		[]string{"A OTH C pkts 0/0 bytes 0/0 dur 0s end 3", "A S0 S pkts 1/0 bytes 0/0 dur 0s end 4"},
+	},
 	{"bad header", 40000, 80, "0 > S 0 0 0\n1 > AB 1 1 0", []string{"A S0 S pkts 1/0 bytes 0/0 dur 0s end 4"}},
 	{"idle handshake lasts five minutes", 40000, 80, `
 		0 > S 0 0 0
@@ -383,8 +409,11 @@ func TestOtherProtocols(t *testing.T) {
 		{"UDP both ways", []flow.Packet{
 			datagram(flow.UDP, 0, false, 4000, 53, 10), datagram(flow.UDP, 1, true, 4000, 53, 90),
 		}, []string{"A SF Dd pkts 1/1 bytes 10/90 dur 1s end 4"}},
-		{"UDP reply only", []flow.Packet{datagram(flow.UDP, 0, true, 4000, 53, 90)},
-			[]string{"A SHR ^d pkts 0/1 bytes 0/90 dur 0s end 4"}},
+		{
+			"UDP reply only",
+			[]flow.Packet{datagram(flow.UDP, 0, true, 4000, 53, 90)},
+			[]string{"A SHR ^d pkts 0/1 bytes 0/90 dur 0s end 4"},
+		},
 		{"UDP payload shows that the server spoke first", []flow.Packet{
 			datagram(flow.UDP, 0, false, 53, 53, mistaken), datagram(flow.UDP, 1, true, 53, 53, 9),
 		}, []string{"B S0 D^ pkts 2/0 bytes 86/0 dur 1s end 4"}},

@@ -2,7 +2,11 @@
 
 package flowtable
 
-import "weir/internal/flow"
+import (
+	"slices"
+
+	"weir/internal/flow"
+)
 
 // ahead is for how many packets warm fetches memory.
 const ahead = 16
@@ -200,10 +204,8 @@ func (s *shard[S]) tunnel(e *entry[S], uid uint64) {
 	if n := len(x.tunnels); n > 0 && x.tunnels[n-1] == uid || uid == 0 {
 		return
 	}
-	for _, known := range x.tunnels {
-		if known == uid {
-			return
-		}
+	if slices.Contains(x.tunnels, uid) {
+		return
 	}
 	if len(x.tunnels) == maxTunnels {
 		if !x.gaveUp {

@@ -92,7 +92,7 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 	closing, flipped := s.tcpState(i, e, p, dir)
 	if flipped {
 		dir = dir.Reverse()
-		self, peer = &e.ends[dir], &e.ends[dir.Reverse()]
+		self = &e.ends[dir]
 	}
 	if acked {
 		s.acked(e, dir.Reverse(), p)

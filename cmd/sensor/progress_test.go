@@ -17,11 +17,13 @@ func TestProgressLine(t *testing.T) {
 	}{
 		{"nothing read", capture.Stats{Total: 1000}, "[....................]   0 %  0 packets, 0 packets/s"},
 		{
-			"a quarter", capture.Stats{Total: 1000, Read: 250, Packets: 4000},
+			"a quarter",
+			capture.Stats{Total: 1000, Read: 250, Packets: 4000},
 			"[#####...............]  25 %  4000 packets, 2000 packets/s, 6s left",
 		},
 		{
-			"all", capture.Stats{Total: 1000, Read: 1000, Packets: 4000},
+			"all",
+			capture.Stats{Total: 1000, Read: 1000, Packets: 4000},
 			"[####################] 100 %  4000 packets, 2000 packets/s, 0s left",
 		},
 		{"size unknown", capture.Stats{Read: 77, Packets: 50}, "50 packets, 25 packets/s"},

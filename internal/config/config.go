@@ -88,8 +88,7 @@ func find(path string) (string, error) {
 func read(file, section string, flags *pflag.FlagSet) (map[string][]string, error) {
 	var doc map[string]any
 	if _, err := toml.DecodeFile(file, &doc); err != nil {
-		var bad toml.ParseError
-		if errors.As(err, &bad) {
+		if bad, ok := errors.AsType[toml.ParseError](err); ok {
 			return nil, fmt.Errorf("%s:%d: %s", file, bad.Position.Line, bad.Message)
 		}
 		return nil, fmt.Errorf("read configuration: %w", err)

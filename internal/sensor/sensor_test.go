@@ -90,30 +90,30 @@ func (c *collector) sorted() ([]string, []string) {
 }
 
 // generate writes a capture into the test's directory.
-func generate(t testing.TB, spec traffic.Spec) (string, traffic.Totals) {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "capture.pcap")
+func generate(tb testing.TB, spec traffic.Spec) (string, traffic.Totals) {
+	tb.Helper()
+	name := filepath.Join(tb.TempDir(), "capture.pcap")
 	totals, err := traffic.WriteFile(name, spec)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return name, totals
 }
 
 // read runs a pipeline over a capture.
-func read(t testing.TB, name string, cfg sensor.Config) (sensor.Stats, capture.Stats) {
-	t.Helper()
+func read(tb testing.TB, name string, cfg sensor.Config) (sensor.Stats, capture.Stats) {
+	tb.Helper()
 	r, err := capture.Open(capture.Config{Inputs: []string{name}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	p, err := sensor.New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	if err := p.Run(t.Context(), r); err != nil {
-		t.Fatal(err)
+	if err := p.Run(tb.Context(), r); err != nil {
+		tb.Fatal(err)
 	}
 	return p.Stats(), r.Stats()
 }
@@ -199,7 +199,7 @@ func TestSinkError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	p, err := sensor.New(sensor.Config{Sinks: []sensor.Sink{&failing{left: 1}}})
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +220,7 @@ func TestCancel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	p, err := sensor.New(sensor.Config{})
 	if err != nil {
 		t.Fatal(err)

@@ -69,8 +69,12 @@ func Create(cfg Config) (*Logs, error) {
 
 func idFields() []field {
 	return []field{
-		{"ts", "time"}, {"uid", "string"},
-		{"id.orig_h", "addr"}, {"id.orig_p", "port"}, {"id.resp_h", "addr"}, {"id.resp_p", "port"},
+		{"ts", "time"},
+		{"uid", "string"},
+		{"id.orig_h", "addr"},
+		{"id.orig_p", "port"},
+		{"id.resp_h", "addr"},
+		{"id.resp_p", "port"},
 	}
 }
 
@@ -228,8 +232,8 @@ func (g *log) open() error {
 		return fmt.Errorf("create %s.log: %w", g.name, err)
 	}
 	if err := f.Chmod(0o644); err != nil {
-		f.Close()
-		os.Remove(f.Name())
+		_ = f.Close()
+		_ = os.Remove(f.Name())
 		return fmt.Errorf("create %s.log: %w", g.name, err)
 	}
 	g.file, g.temp = f, f.Name()
