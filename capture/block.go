@@ -3,7 +3,7 @@
 package capture
 
 import (
-	"sync"
+	"context"
 	"sync/atomic"
 
 	"weir/internal/flow"
@@ -105,24 +105,18 @@ type pool struct {
 	made int // blocks made so far; used by the reading goroutine only
 	max  int
 	free chan *Block // holds every block that was made
-	done chan struct{}
-	once sync.Once
+	// ctx ends the waiting for a block, and with it the reading.
+	ctx context.Context
 }
 
-func newPool(blocks, size int) *pool {
-	return &pool{
-		size: size, max: blocks,
-		free: make(chan *Block, blocks),
-		done: make(chan struct{}),
-	}
+func newPool(ctx context.Context, blocks, size int) *pool {
+	return &pool{size: size, max: blocks, free: make(chan *Block, blocks), ctx: ctx}
 }
 
 // get returns an empty block, waiting for one if all are in use.
 func (p *pool) get() (*Block, error) {
-	select {
-	case <-p.done:
-		return nil, ErrClosed
-	default:
+	if p.ctx.Err() != nil {
+		return nil, ended(p.ctx)
 	}
 	var b *Block
 	select {
@@ -138,8 +132,8 @@ func (p *pool) get() (*Block, error) {
 		}
 		select {
 		case b = <-p.free:
-		case <-p.done:
-			return nil, ErrClosed
+		case <-p.ctx.Done():
+			return nil, ended(p.ctx)
 		}
 	}
 	b.Packets, b.Now = b.Packets[:0], 0
@@ -150,5 +144,3 @@ func (p *pool) get() (*Block, error) {
 }
 
 func (p *pool) put(b *Block) { p.free <- b }
-
-func (p *pool) close() { p.once.Do(func() { close(p.done) }) }

@@ -125,11 +125,11 @@ func (f *pcapFile) addWire(t int64, data []byte, wire int) *pcapFile {
 }
 
 // write puts content into a file of the test's directory.
-func write(t testing.TB, name string, content []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
+func write(tb testing.TB, name string, content []byte) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), name)
 	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }
@@ -139,30 +139,30 @@ type result struct {
 	packets []flow.Packet
 	stats   capture.Stats
 	files   []capture.File
+	now     flow.Time // of the last block
 }
 
 // read reads with cfg to the end. Each packet's payload is copied.
-func read(t testing.TB, cfg capture.Config) result {
-	t.Helper()
-	res, err := readErr(t, cfg)
+func read(tb testing.TB, cfg capture.Config) result {
+	tb.Helper()
+	res, err := readErr(tb, cfg)
 	if err != nil {
-		t.Fatalf("reading %v: %v", cfg.Inputs, err)
+		tb.Fatalf("reading %v: %v", cfg.Inputs, err)
 	}
 	return res
 }
 
-func readErr(t testing.TB, cfg capture.Config) (res result, err error) {
-	t.Helper()
+func readErr(tb testing.TB, cfg capture.Config) (res result, err error) {
+	tb.Helper()
 	r, err := capture.Open(cfg)
 	if err != nil {
 		return res, err
 	}
 	defer func() {
 		if err := r.Close(); err != nil {
-			t.Errorf("Close: %v", err)
+			tb.Errorf("Close: %v", err)
 		}
 	}()
-	now := flow.Time(0)
 	for {
 		b, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -175,47 +175,41 @@ func readErr(t testing.TB, cfg capture.Config) (res result, err error) {
 		for s := range flow.Shards {
 			for _, i := range b.Shard(s) {
 				if b.Packets[i].Hash%flow.Shards != uint64(s) {
-					t.Fatalf("packet %d is in shard %d, its hash says %d", i, s, b.Packets[i].Hash%flow.Shards)
+					tb.Fatalf("packet %d is in shard %d, its hash says %d", i, s, b.Packets[i].Hash%flow.Shards)
 				}
 				sharded++
 			}
 		}
 		if sharded != len(b.Packets) {
-			t.Fatalf("shards hold %d packets, the block %d", sharded, len(b.Packets))
+			tb.Fatalf("shards hold %d packets, the block %d", sharded, len(b.Packets))
 		}
 		for _, p := range b.Packets {
-			if p.Now < now {
-				t.Fatalf("Now went back from %d to %d", now, p.Now)
-			}
-			now = p.Now
 			if cap(p.Payload) != len(p.Payload) {
-				t.Fatalf("payload has capacity %d beyond its length %d", cap(p.Payload), len(p.Payload))
+				tb.Fatalf("payload has capacity %d beyond its length %d", cap(p.Payload), len(p.Payload))
 			}
 			p.Payload = bytes.Clone(p.Payload)
 			res.packets = append(res.packets, p)
 		}
-		if b.Now < now {
-			t.Fatalf("Now of the block is %d, of its last packet %d", b.Now, now)
-		}
+		res.now = b.Now
 		b.Release()
 	}
 	res.stats, res.files = r.Stats(), r.Files()
-	checkBooks(t, res.stats)
+	checkBooks(tb, res.stats)
 	if got := uint64(len(res.packets)); got != res.stats.Delivered {
-		t.Errorf("blocks held %d packets, Delivered = %d", got, res.stats.Delivered)
+		tb.Errorf("blocks held %d packets, Delivered = %d", got, res.stats.Delivered)
 	}
 	return res, nil
 }
 
 // checkBooks verifies that every frame is accounted for.
-func checkBooks(t testing.TB, s capture.Stats) {
-	t.Helper()
+func checkBooks(tb testing.TB, s capture.Stats) {
+	tb.Helper()
 	sum := s.Delivered
 	for _, n := range s.Rejected {
 		sum += n
 	}
 	if sum != s.Packets || s.Rejected[capture.Delivered] != 0 {
-		t.Errorf("books: %d packets, but %d delivered and rejected %v", s.Packets, s.Delivered, rejected(s))
+		tb.Errorf("books: %d packets, but %d delivered and rejected %v", s.Packets, s.Delivered, rejected(s))
 	}
 }
 

@@ -13,6 +13,7 @@
 package capture
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +45,11 @@ type Config struct {
 	Inputs []string
 	// Stdin is what "-" reads.
 	Stdin io.Reader
+	// Context ends the reading when it is done: Open and Next then return an
+	// error that wraps Context.Err(), even while they wait for a fifo or a
+	// terminal given by its name. A read of Stdin is not interrupted. Nil never
+	// ends it.
+	Context context.Context
 	// Filter is a BPF expression as tcpdump knows it; empty takes everything.
 	// It is applied to frames, before fragments and tunnels are resolved.
 	Filter string
@@ -63,15 +69,21 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Validate reports what is wrong with a configuration.
+// UsageError says that a configuration makes no sense, whatever the inputs hold.
+type UsageError struct{ Reason string }
+
+// Error returns the reason.
+func (e *UsageError) Error() string { return e.Reason }
+
+// Validate reports what is wrong with a configuration: a *UsageError.
 func (c *Config) Validate() error {
 	switch {
 	case len(c.Inputs) == 0:
-		return errors.New("no capture given")
+		return &UsageError{"no capture given"}
 	case c.BlockSize < 0 || c.BlockSize > 1<<30:
-		return fmt.Errorf("block size %d is out of range", c.BlockSize)
+		return &UsageError{fmt.Sprintf("block size %d is out of range", c.BlockSize)}
 	case c.Blocks < 0 || c.Blocks == 1:
-		return fmt.Errorf("number of blocks %d is out of range", c.Blocks)
+		return &UsageError{fmt.Sprintf("number of blocks %d is out of range", c.Blocks)}
 	}
 	stdin := 0
 	for _, in := range c.Inputs {
@@ -81,9 +93,9 @@ func (c *Config) Validate() error {
 	}
 	switch {
 	case stdin > 1:
-		return errors.New("standard input is given more than once")
+		return &UsageError{"standard input is given more than once"}
 	case stdin == 1 && c.Stdin == nil:
-		return errors.New("no standard input to read")
+		return &UsageError{"no standard input to read"}
 	}
 	return nil
 }
@@ -96,6 +108,7 @@ var ErrClosed = errors.New("capture reader is closed")
 type Reader struct {
 	log  *slog.Logger
 	pool *pool
+	end  context.CancelCauseFunc // ends the pool's context
 	dec  *decoder
 
 	inputs  []*input  // in the order given
@@ -116,7 +129,8 @@ type Reader struct {
 
 // Open opens the inputs and looks at the beginning of each, so that what is
 // missing, unreadable or not a capture is known before anything is delivered. A
-// bad filter expression is a *FilterError. Close must be called in the end.
+// configuration that Validate rejects is a *UsageError, a bad filter expression a
+// *FilterError. Close must be called in the end.
 func Open(cfg Config) (*Reader, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -130,6 +144,9 @@ func Open(cfg Config) (*Reader, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Context == nil {
+		cfg.Context = context.Background()
+	}
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64() | 1
 	}
@@ -138,15 +155,18 @@ func Open(cfg Config) (*Reader, error) {
 		return nil, err
 	}
 	filters := newFilterSet(cfg.Filter, cfg.Log)
+	ctx, end := context.WithCancelCause(cfg.Context)
 	r := &Reader{
 		log:     cfg.Log,
-		pool:    newPool(cfg.Blocks, cfg.BlockSize),
+		pool:    newPool(ctx, cfg.Blocks, cfg.BlockSize),
+		end:     end,
 		dec:     newDecoder(cfg.Checksums, cfg.Seed, filters),
 		filters: filters,
 		files:   make([]File, len(names)),
 	}
 	r.dec.stats.Skipped = skipped
 	if err := r.openInputs(names, cfg.Stdin); err != nil {
+		end(ErrClosed)
 		return nil, errors.Join(err, r.closeInputs())
 	}
 	r.publish()
@@ -248,11 +268,12 @@ func (r *Reader) publish() {
 // complete once Next has returned io.EOF.
 func (r *Reader) Files() []File { return append([]File(nil), r.files...) }
 
-// Close ends a Next that waits for a block and lets later ones return ErrClosed.
-// Files still open are closed by the Next that notices, or here if there is none
-// under way. It does not interrupt a read of standard input.
+// Close ends a Next that waits, for a block or for a fifo or a terminal given by
+// its name, and lets later ones return ErrClosed. Files still open are closed by
+// the Next that notices, or here if there is none under way. It does not
+// interrupt a read of standard input.
 func (r *Reader) Close() error {
-	r.pool.close()
+	r.end(ErrClosed)
 	if r.busy.TryLock() {
 		defer r.busy.Unlock()
 		if r.err == nil {
@@ -309,7 +330,10 @@ type Block struct {
 	// Packets are the packets in the order of the input. Read only.
 	Packets []flow.Packet
 	// Now is the highest time seen in the input up to here, that of rejected
-	// packets included.
+	// packets included. A time more than a day ahead of it counts once 8 packets
+	// in succession have one. Now goes back in one case: if 8 packets in
+	// succession lie more than a day before it, since the input then began with
+	// times from the future.
 	Now flow.Time
 
 	blockState

@@ -3,6 +3,7 @@
 package capture
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -58,8 +59,8 @@ type cursor struct {
 
 // openCursor opens an input and reads as much of it as its identity and format
 // need.
-func openCursor(in *input) (*cursor, error) {
-	st, err := openStream(in.name, in.stdin)
+func openCursor(ctx context.Context, in *input) (*cursor, error) {
+	st, err := openStream(ctx, in.name, in.stdin)
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +216,7 @@ func (c *cursor) damaged(st status) *DamageError {
 // peek opens an input and finds the time of its first packet. What can be opened
 // again is closed, unless it is the only one.
 func (r *Reader) peek(in *input, only bool) error {
-	c, err := openCursor(in)
+	c, err := openCursor(r.pool.ctx, in)
 	if err != nil {
 		return err
 	}

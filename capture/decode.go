@@ -16,9 +16,9 @@ type decoder struct {
 	verify   bool
 	filters  *filterSet
 	identity uint64 // of the first input, for the uids of tunnels
-	now      flow.Time
 	stats    Stats
 	frags    fragments
+	timeline
 
 	ts     flow.Time
 	origin uint64
@@ -36,9 +36,7 @@ func newDecoder(verify bool, seed uint64, filters *filterSet) *decoder {
 func (d *decoder) frame(rec *record) {
 	d.stats.Packets++
 	d.stats.Bytes += uint64(len(rec.data))
-	if rec.ts > d.now {
-		d.now = rec.ts
-	}
+	d.see(rec.ts)
 	d.ts, d.origin = rec.ts, rec.origin
 	d.parent, d.vlan, d.depth, d.joins = 0, 0, 0, 0
 	if r := d.link(rec); r != Delivered {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"strconv"
 
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcap"
@@ -85,11 +86,11 @@ func (fs *filterSet) check() error {
 	}
 	if fs.err == nil {
 		// No link type was seen that could be filtered at all.
-		if _, err := compile(fs.expr, uint32(layers.LinkTypeEthernet)); err == nil {
+		_, err := compile(fs.expr, uint32(layers.LinkTypeEthernet))
+		if err == nil {
 			return nil
-		} else {
-			fs.err = err
 		}
+		fs.err = err
 	}
 	return &FilterError{Expr: fs.expr, Err: fs.err}
 }
@@ -99,7 +100,7 @@ func linkName(link uint32) string {
 	if name := pcap.DatalinkValToName(int(dlt(link))); name != "" {
 		return name
 	}
-	return fmt.Sprintf("%d", link)
+	return strconv.FormatUint(uint64(link), 10)
 }
 
 // dlt converts the number of a link type in files to that in libpcap's API,

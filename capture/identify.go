@@ -4,12 +4,14 @@ package capture
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Identity is what a file holds, whatever its name and compression: hashes
@@ -31,15 +33,20 @@ type Identity struct {
 }
 
 // IdentifyHead reads only the beginning of a file: whether it may have been read
-// before, in full or in part, is decided by Head in most cases.
+// before, in full or in part, is decided by Head in most cases. What is not a
+// regular file cannot be read twice: it is left alone, and its identity is zero.
 func IdentifyHead(path string) (Identity, error) { return identify(path, 0, true) }
 
 // Identify reads and hashes the whole file, and its first prefix bytes: whether
-// an import of a shorter file is the beginning of this one. 0 asks for none.
+// an import of a shorter file is the beginning of this one. 0 asks for none. What
+// is not a regular file is left alone, as by IdentifyHead.
 func Identify(path string, prefix int64) (Identity, error) { return identify(path, prefix, false) }
 
 func identify(path string, prefix int64, headOnly bool) (id Identity, err error) {
-	st, err := openStream(path, nil)
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return id, nil
+	}
+	st, err := openStream(context.Background(), path, nil)
 	if err != nil {
 		return id, err
 	}
@@ -75,7 +82,7 @@ func identify(path string, prefix int64, headOnly bool) (id Identity, err error)
 }
 
 // Expand replaces every directory by the captures in it, recursively and in the
-// order of their names. Symbolic links, special files and files that are no
+// order of their names. Symbolic links in it, special files and files that are no
 // captures are left out and counted. Other inputs stay as they are. It is for
 // callers that want to look at the files before Open, which expands by itself.
 func Expand(inputs []string) (files []string, skipped int, err error) {
@@ -93,7 +100,8 @@ func Expand(inputs []string) (files []string, skipped int, err error) {
 			continue
 		}
 		before := len(files)
-		err = filepath.WalkDir(in, func(path string, d fs.DirEntry, err error) error {
+		// The separator lets the walk enter a directory named by a link.
+		err = filepath.WalkDir(in+string(filepath.Separator), func(path string, d fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
 				return err
@@ -124,9 +132,67 @@ func Expand(inputs []string) (files []string, skipped int, err error) {
 	return files, skipped, nil
 }
 
+// Duplicates finds inputs with the same content among what Expand returned, be
+// they the same file, a copy or compressed: the index of each but the first leads
+// to that of the first. Whole files are read only where their heads are the same.
+// Standard input and what is not a regular file have no duplicates.
+func Duplicates(names []string) (map[int]int, error) {
+	type head struct {
+		sum [16]byte
+		n   int
+	}
+	type file struct {
+		index int
+		info  fs.FileInfo
+		id    Identity
+	}
+	dups := map[int]int{}
+	if len(names) < 2 {
+		return dups, nil
+	}
+	firsts := map[head][]*file{} // files that are no duplicates
+	for i, name := range names {
+		if name == "-" {
+			continue
+		}
+		info, err := os.Stat(name)
+		if err != nil {
+			return nil, err
+		}
+		if !info.Mode().IsRegular() {
+			continue
+		}
+		f := &file{index: i, info: info}
+		if f.id, err = IdentifyHead(name); err != nil {
+			return nil, err
+		}
+		key := head{f.id.Head, f.id.HeadLen}
+		same := slices.IndexFunc(firsts[key], func(g *file) bool { return os.SameFile(f.info, g.info) })
+		if same < 0 && len(firsts[key]) > 0 {
+			for _, g := range append([]*file{f}, firsts[key]...) {
+				if g.id.Whole {
+					continue
+				}
+				if g.id, err = Identify(names[g.index], 0); err != nil {
+					return nil, err
+				}
+			}
+			same = slices.IndexFunc(firsts[key], func(g *file) bool {
+				return f.id.Size == g.id.Size && f.id.Sum == g.id.Sum
+			})
+		}
+		if same < 0 {
+			firsts[key] = append(firsts[key], f)
+		} else {
+			dups[i] = firsts[key][same].index
+		}
+	}
+	return dups, nil
+}
+
 // isCapture looks for the magic number of a capture.
 func isCapture(path string) (ok bool, err error) {
-	st, err := openStream(path, nil)
+	st, err := openStream(context.Background(), path, nil)
 	if err != nil {
 		return false, err
 	}

@@ -3,8 +3,12 @@
 package capture_test
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/zeebo/xxh3"
 
 	"weir/capture"
@@ -54,5 +58,97 @@ func TestIdentify(t *testing.T) {
 	}
 	if _, err := capture.Identify("/nowhere/x", 0); err == nil {
 		t.Error("Identify of a missing file works")
+	}
+}
+
+func TestDuplicates(t *testing.T) {
+	f := newPcap(1)
+	for i := 0; len(f.buf) < 2*capture.HeadSize; i++ {
+		f.add(1e18, numbered(i))
+	}
+	long := f.buf
+	changed := slices.Clone(long)
+	changed[len(changed)-1]++
+	short := newPcap(1).add(1e18, numbered(0)).buf
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	for name, content := range map[string][]byte{
+		"long": long, "copy": long, "long.gz": gz(t, long), "long.zst": zst(t, long),
+		"changed": changed, "longer": append(slices.Clone(long), 0), "head": long[:capture.HeadSize],
+		"short": short, "short.gz": gz(t, short), "shorter": short[:len(short)-1],
+	} {
+		if err := os.WriteFile(path(name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(path("long"), path("link")); err != nil {
+		t.Fatal(err)
+	}
+	fifo := mkfifo(t)
+	for _, tc := range []struct {
+		names []string
+		want  map[int]int
+	}{
+		{names: nil, want: map[int]int{}},
+		{names: []string{"long"}, want: map[int]int{}},
+		{names: []string{"long", "long"}, want: map[int]int{1: 0}},
+		{names: []string{"long", "link", "copy"}, want: map[int]int{1: 0, 2: 0}},
+		{names: []string{"short", "long.gz", "long", "long.zst"}, want: map[int]int{2: 1, 3: 1}},
+		{names: []string{"long", "changed", "longer", "head"}, want: map[int]int{}},
+		{names: []string{"changed", "long", "longer", "copy", "changed"}, want: map[int]int{3: 1, 4: 0}},
+		{names: []string{"short.gz", "shorter", "short"}, want: map[int]int{2: 0}},
+		{names: []string{"-", fifo, "-", fifo, "short"}, want: map[int]int{}},
+	} {
+		names := slices.Clone(tc.names)
+		for i, name := range names {
+			if name != "-" && !filepath.IsAbs(name) {
+				names[i] = path(name)
+			}
+		}
+		got, err := capture.Duplicates(names)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("Duplicates(%q) (-want +got):\n%s", tc.names, diff)
+		}
+	}
+	if _, err := capture.Duplicates([]string{path("long"), path("none")}); !os.IsNotExist(err) {
+		t.Errorf("Duplicates of a missing file: %v, want that it does not exist", err)
+	}
+}
+
+// A directory may be named by a link; links in it are left out, and so are loops.
+func TestExpandLink(t *testing.T) {
+	dir := t.TempDir()
+	sub := filepath.Join(dir, "real", "sub")
+	if err := os.MkdirAll(sub, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(sub, "x.pcap"), newPcap(1).add(1e18, numbered(0)).buf, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	for from, to := range map[string]string{
+		link: "real", filepath.Join(sub, "loop"): dir, filepath.Join(sub, "y.pcap"): "x.pcap",
+	} {
+		if err := os.Symlink(to, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{filepath.Join(link, "sub", "x.pcap")}
+	for _, in := range []string{link, link + "/", link + "/../link"} {
+		files, skipped, err := capture.Expand([]string{in})
+		for i := range files {
+			files[i] = filepath.Clean(files[i])
+		}
+		if diff := cmp.Diff(want, files); diff != "" || skipped != 2 || err != nil {
+			t.Errorf("Expand(%q) skips %d, %v, want 2 (-want +got):\n%s", in, skipped, err, diff)
+		}
+	}
+	t.Chdir(filepath.Join(dir, "real"))
+	files, _, err := capture.Expand([]string{"."})
+	if diff := cmp.Diff([]string{"sub/x.pcap"}, files); diff != "" || err != nil {
+		t.Errorf("Expand(.): %v (-want +got):\n%s", err, diff)
 	}
 }

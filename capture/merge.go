@@ -39,7 +39,7 @@ func (r *Reader) activate() error {
 		c := in.cur
 		if c == nil {
 			var err error
-			if c, err = openCursor(in); err != nil {
+			if c, err = openCursor(r.pool.ctx, in); err != nil {
 				return err
 			}
 			in.cur = c

@@ -71,6 +71,11 @@ func TestMerge(t *testing.T) {
 				if diff := cmp.Diff(upTo(tc.n), ports(res.packets)); diff != "" {
 					t.Fatalf("block size %d: packets (-want +got):\n%s", size, diff)
 				}
+				for i, p := range res.packets {
+					if p.Now != p.TS {
+						t.Fatalf("block size %d: packet %d of %d: Now = %d, want %d", size, i, tc.n, p.Now, p.TS)
+					}
+				}
 				total := uint64(0)
 				for i, f := range res.files {
 					if f.Name != names[i] || f.Truncated != nil {

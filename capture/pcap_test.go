@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -207,26 +208,26 @@ func TestSmallBlocks(t *testing.T) {
 	}
 }
 
-func gz(t testing.TB, parts ...[]byte) []byte {
-	t.Helper()
+func gz(tb testing.TB, parts ...[]byte) []byte {
+	tb.Helper()
 	var buf bytes.Buffer
 	for _, p := range parts {
 		w := gzip.NewWriter(&buf)
 		if _, err := w.Write(p); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := w.Close(); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return buf.Bytes()
 }
 
-func zst(t testing.TB, parts ...[]byte) []byte {
-	t.Helper()
+func zst(tb testing.TB, parts ...[]byte) []byte {
+	tb.Helper()
 	w, err := zstd.NewWriter(nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var b []byte
 	for _, p := range parts {
@@ -311,19 +312,20 @@ func TestOpenErrors(t *testing.T) {
 		inputs []string
 		filter string
 		want   string
+		usage  bool
 	}{
-		{"missing", []string{dir + "/missing"}, "", "stat " + dir + "/missing: no such file or directory"},
-		{"missing second", []string{good, dir + "/missing"}, "", "no such file"},
-		{"empty", []string{file("empty", nil)}, "", "open " + dir + "/empty: empty file"},
-		{"text", []string{file("text", []byte("hello, world"))}, "", "open " + dir + "/text: not a capture file"},
-		{"compressed text", []string{file("text.gz", gz(t, []byte("hello, world")))}, "", "not a capture file"},
-		{"compressed nothing", []string{file("empty.gz", gz(t, nil))}, "", "empty file"},
-		{"second is text", []string{good, dir + "/text"}, "", "not a capture file"},
-		{"directory without captures", []string{dir + "/none"}, "", "no captures"},
-		{"version", []string{file("version", version)}, "", "pcap version 2.9 is not supported"},
-		{"none", nil, "", "no capture given"},
-		{"stdin twice", []string{"-", "-"}, "", "more than once"},
-		{"no stdin", []string{"-"}, "", "no standard input"},
+		{"missing", []string{dir + "/missing"}, "", "stat " + dir + "/missing: no such file or directory", false},
+		{"missing second", []string{good, dir + "/missing"}, "", "no such file", false},
+		{"empty", []string{file("empty", nil)}, "", "open " + dir + "/empty: empty file", false},
+		{"text", []string{file("text", []byte("hello, world"))}, "", "open " + dir + "/text: not a capture file", false},
+		{"compressed text", []string{file("text.gz", gz(t, []byte("hello, world")))}, "", "not a capture file", false},
+		{"compressed nothing", []string{file("empty.gz", gz(t, nil))}, "", "empty file", false},
+		{"second is text", []string{good, dir + "/text"}, "", "not a capture file", false},
+		{"directory without captures", []string{dir + "/none"}, "", "no captures", false},
+		{"version", []string{file("version", version)}, "", "pcap version 2.9 is not supported", false},
+		{"none", nil, "", "no capture given", true},
+		{"stdin twice", []string{"-", "-"}, "", "more than once", true},
+		{"no stdin", []string{"-"}, "", "no standard input", true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r, err := capture.Open(capture.Config{Inputs: tc.inputs, Filter: tc.filter})
@@ -333,6 +335,9 @@ func TestOpenErrors(t *testing.T) {
 			}
 			if !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("Open(%q) = %q, want one line with %q", tc.inputs, err, tc.want)
+			}
+			if bad := new(capture.UsageError); errors.As(err, &bad) != tc.usage {
+				t.Errorf("Open(%q) = %v is a usage error: %t, want %t", tc.inputs, err, !tc.usage, tc.usage)
 			}
 		})
 	}
@@ -372,15 +377,15 @@ func TestHostileLengths(t *testing.T) {
 
 func TestTimesOutOfOrder(t *testing.T) {
 	// The frame that is rejected moves the time, too.
-	f := newPcap(1).add(3e18, numbered(0)).add(1e9, numbered(1)).add(4e18, eth(0x0806, zeros(28))).
-		add(2e18, numbered(2)).add(4_294_967_295e9, numbered(3))
+	f := newPcap(1).add(3e18, numbered(0)).add(1e9, numbered(1)).add(3e18+1e9, eth(0x0806, zeros(28))).
+		add(2e18, numbered(2)).add(3e18+5e9, numbered(3))
 	p := read(t, capture.Config{Inputs: []string{write(t, "x.pcap", f.buf)}}).packets
-	for i, want := range []flow.Time{3e18, 3e18, 4e18, 4_294_967_295e9} {
+	for i, want := range []flow.Time{3e18, 3e18, 3e18 + 1e9, 3e18 + 5e9} {
 		if p[i].Now != want {
 			t.Errorf("packet %d: Now = %d, want %d", i, p[i].Now, want)
 		}
 	}
-	for i, want := range []flow.Time{3e18, 1e9, 2e18, 4_294_967_295e9} {
+	for i, want := range []flow.Time{3e18, 1e9, 2e18, 3e18 + 5e9} {
 		if p[i].TS != want {
 			t.Errorf("packet %d: TS = %d, want %d", i, p[i].TS, want)
 		}

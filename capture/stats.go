@@ -130,7 +130,7 @@ type Stats struct {
 	// with a DamageError. Skipped counts files of directories that are no
 	// captures.
 	Files, Done, Damaged, Skipped int
-	// Now is the highest packet time so far.
+	// Now is that of the last block.
 	Now flow.Time
 }
 

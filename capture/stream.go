@@ -4,6 +4,7 @@ package capture
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -58,14 +59,15 @@ type stream struct {
 	headLen int
 }
 
-// openStream opens a file, or stdin for "-".
-func openStream(name string, stdin io.Reader) (*stream, error) {
+// openStream opens a file, or stdin for "-". Reads of what is not a regular file
+// end when ctx does; those of stdin are not interrupted.
+func openStream(ctx context.Context, name string, stdin io.Reader) (*stream, error) {
 	s := &stream{sum: xxh3.New128(), headSum: xxh3.New128()}
 	if name == "-" {
 		s.raw.r, s.close = stdin, func() error { return nil }
-		return s, s.detect(nil)
+		return s, s.detect(name, nil)
 	}
-	f, err := os.Open(name)
+	f, err := openFile(name)
 	if err != nil {
 		return nil, err
 	}
@@ -77,22 +79,29 @@ func openStream(name string, stdin io.Reader) (*stream, error) {
 	if err == nil {
 		if s.regular = info.Mode().IsRegular(); s.regular {
 			s.stored = info.Size()
+		} else {
+			var w *waiting
+			if w, err = newWaiting(ctx, f, info.Mode()&os.ModeNamedPipe != 0); err == nil {
+				s.raw.r, s.close = w, w.Close
+			}
 		}
-		err = s.detect(f)
+	}
+	if err == nil {
+		err = s.detect(name, f)
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
 // detect looks at the first bytes and puts a decompressor in front where they
 // tell of one. file is nil for what cannot seek.
-func (s *stream) detect(file *os.File) error {
+func (s *stream) detect(name string, file *os.File) error {
 	magic := make([]byte, 4)
 	n, err := io.ReadFull(&s.raw, magic)
 	if err != nil && s.raw.err != nil {
-		return s.raw.err
+		return fmt.Errorf("read %s: %w", name, s.raw.err)
 	}
 	magic = magic[:n]
 	if s.regular && file != nil {

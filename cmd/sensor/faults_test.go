@@ -183,7 +183,11 @@ func TestInterrupt(t *testing.T) {
 	}
 	name, _ := generate(t, traffic.Spec{Scenario: traffic.Flood, Connections: 1_000_000})
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		for _, from := range []string{name, "-"} {
+		fifo := filepath.Join(t.TempDir(), "fifo")
+		if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, from := range []string{name, "-", fifo} {
 			t.Run(fmt.Sprintf("%v %s", sig, filepath.Base(from)), func(t *testing.T) {
 				dir := t.TempDir()
 				store, logs := filepath.Join(dir, "lake"), filepath.Join(dir, "logs")

@@ -91,13 +91,19 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 	if skipped > 0 {
 		r.log.Warn("files that are no captures were left out", slog.Int("files", skipped))
 	}
+	if names, err = r.distinct(names); err != nil {
+		return err
+	}
 	if names, err = r.unread(names); err != nil || len(names) == 0 {
 		return err
 	}
 	if r.reader, err = capture.Open(capture.Config{
-		Inputs: names, Stdin: interruptible(ctx, stdin), Filter: o.filter, Checksums: o.checksums, Log: r.log,
+		Inputs: names, Stdin: interruptible(ctx, stdin), Context: ctx,
+		Filter: o.filter, Checksums: o.checksums, Log: r.log,
 	}); err != nil {
-		if bad := new(capture.FilterError); errors.As(err, &bad) {
+		_, badFilter := errors.AsType[*capture.FilterError](err)
+		_, badUse := errors.AsType[*capture.UsageError](err)
+		if badFilter || badUse {
 			return &usageError{err}
 		}
 		return err
@@ -116,6 +122,24 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 		}
 	}()
 	return r.run(ctx)
+}
+
+// distinct leaves out captures with the same content as another one.
+func (r *reading) distinct(names []string) ([]string, error) {
+	same, err := capture.Duplicates(names)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for i, name := range names {
+		first, again := same[i]
+		if !again {
+			out = append(out, name)
+			continue
+		}
+		fmt.Fprintf(r.stderr, "sensor: %s: skipped, it has the same content as %s\n", name, names[first])
+	}
+	return out, nil
 }
 
 // unread leaves out the captures that are in the store already.
@@ -145,7 +169,7 @@ func (r *reading) unread(names []string) ([]string, error) {
 func (r *reading) choose(m *lake.Manifest, names []string) ([]string, error) {
 	inputs := make([]lake.Input, len(names))
 	for i, name := range names {
-		if name == "-" {
+		if !hasIdentity(name) {
 			inputs[i].Name = name
 			continue
 		}
@@ -191,6 +215,16 @@ func (r *reading) choose(m *lake.Manifest, names []string) ([]string, error) {
 	}
 	slices.Sort(r.replace)
 	return unread, nil
+}
+
+// hasIdentity reports whether an input can be read again, so that it is known by
+// its content; what comes through a pipe is not.
+func hasIdentity(name string) bool {
+	if name == "-" {
+		return false
+	}
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // identify returns what the store needs to tell whether it knows a capture. The
@@ -241,7 +275,7 @@ func (r *reading) openSinks(names []string) (err error) {
 			return err
 		}
 		source := "capture"
-		if slices.Contains(names, "-") {
+		if !slices.ContainsFunc(names, hasIdentity) {
 			source = "stdin"
 		}
 		if r.writer, err = r.lake.Begin(lake.Import{
@@ -340,7 +374,7 @@ func (r *reading) commitStore(stats capture.Stats, partial bool) error {
 	final := lake.Final{Packets: stats.Packets, Truncated: partial, Replace: r.replace}
 	for _, f := range r.reader.Files() {
 		in := lake.Input{Name: f.Name, Size: f.Size}
-		if f.Name != "-" {
+		if hasIdentity(f.Name) {
 			in.Sum, in.Head, in.HeadLen = fmt.Sprintf("%x", f.Sum), fmt.Sprintf("%x", f.Head), int64(f.HeadLen)
 		}
 		final.Inputs = append(final.Inputs, in)
