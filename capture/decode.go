@@ -36,7 +36,9 @@ func newDecoder(verify bool, seed uint64, filters *filterSet) *decoder {
 func (d *decoder) frame(rec *record) {
 	d.stats.Packets++
 	d.stats.Bytes += uint64(len(rec.data))
-	d.see(rec.ts)
+	if !d.step(rec.ts) {
+		d.leap(rec.ts)
+	}
 	d.ts, d.origin = rec.ts, rec.origin
 	d.parent, d.vlan, d.depth, d.joins = 0, 0, 0, 0
 	if r := d.link(rec); r != Delivered {

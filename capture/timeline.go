@@ -23,17 +23,18 @@ type timeline struct {
 	far flow.Time
 }
 
-// see takes the time of the next packet.
-func (t *timeline) see(ts flow.Time) {
+// step takes the time of the next packet, unless it is more than maxStep away.
+// It then returns false, and leap is to take it. Only without that call in it is
+// it small enough to be inlined.
+func (t *timeline) step(ts flow.Time) bool {
 	if uint64(ts-t.now+maxStep) > 2*uint64(maxStep) {
-		t.leap(ts)
-		return
+		return false
 	}
-	t.now = max(t.now, ts)
-	t.run = 0
+	t.now, t.run = max(t.now, ts), 0
+	return true
 }
 
-// leap takes a time that is more than maxStep away.
+// leap takes a time that step does not.
 func (t *timeline) leap(ts flow.Time) {
 	switch {
 	case t.now == 0:
