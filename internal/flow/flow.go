@@ -120,8 +120,8 @@ const (
 // its capacity is limited to its length.
 type Packet struct {
 	Src, Dst Addr
-	// TS is the packet's own time; Now the highest time seen in the input so
-	// far, by which timers run.
+	// TS is the packet's own time; Now the time by which timers run: the
+	// highest one seen in the input so far that is not a lone outlier.
 	TS, Now Time
 	// Origin identifies the packet: its number in the input mixed with the
 	// input's identity. A connection's uid derives from its first packet's.
