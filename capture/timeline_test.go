@@ -58,12 +58,17 @@ func TestTimeline(t *testing.T) {
 		{
 			"gap of 3 days",
 			slices.Concat(run(0, 2), run(3*days, 10)),
-			slices.Concat(run(0, 2), same(1, 7), run(3*days+7, 3)),
+			slices.Concat(run(0, 2), run(3*days, 10)),
+		},
+		{
+			"gap of thirty years",
+			slices.Concat(run(0, 2), run(11000*days, 10)),
+			slices.Concat(run(0, 2), same(1, 7), run(11000*days+7, 3)),
 		},
 		{
 			"an outlier confirms a gap, but not itself",
-			slices.Concat(run(0, 1), run(3*days, 7), []int{future}, run(3*days+7, 2)),
-			slices.Concat(same(0, 8), []int{3 * days}, run(3*days+7, 2)),
+			slices.Concat(run(0, 1), run(11000*days, 7), []int{future}, run(11000*days+7, 2)),
+			slices.Concat(same(0, 8), []int{11000 * days}, run(11000*days+7, 2)),
 		},
 		{
 			"from 1970 in between",
@@ -77,13 +82,23 @@ func TestTimeline(t *testing.T) {
 		},
 		{
 			"a gap after packets from 1970",
-			slices.Concat(run(0, 1), same(past+1, 7), run(3*days, 8)),
-			slices.Concat(same(0, 15), []int{3*days + 7}),
+			slices.Concat(run(0, 1), same(past+1, 7), run(11000*days, 8)),
+			slices.Concat(same(0, 15), []int{11000*days + 7}),
 		},
 		{
 			"outliers first and second",
-			slices.Concat([]int{future}, same(future+2*days, 7), run(0, 9)),
-			slices.Concat(same(future, 15), run(7, 2)),
+			slices.Concat([]int{future}, []int{future + 1}, run(0, 9)),
+			slices.Concat([]int{future}, same(future+1, 8), run(7, 2)),
+		},
+		{
+			"an outlier of two years, taken back",
+			slices.Concat(run(0, 3), []int{700 * days}, run(3, 9)),
+			slices.Concat(run(0, 3), same(700*days, 8), run(10, 2)),
+		},
+		{
+			"two years in one capture",
+			slices.Concat(run(0, 3), run(700*days, 4), run(3, 20)),
+			slices.Concat(run(0, 3), run(700*days, 4), same(700*days+3, 20)),
 		},
 		{
 			"a late packet stays late",
