@@ -74,6 +74,10 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 		}
 		defer stop()
 	}
+	if os.Getenv("GOGC") == "" {
+		// Little garbage is made, and the memory limit bounds what is left of it.
+		debug.SetGCPercent(200)
+	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		// The runtime counts memory that was never touched, which RSS does not:
 		// a little above the cap it keeps the cap without collecting all the time.

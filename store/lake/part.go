@@ -92,9 +92,11 @@ func nodeOf(c *Column) parquet.Node {
 	case c.Name == "uid":
 		// Hashes neither repeat nor compress.
 		n = parquet.Compressed(n, &parquet.Uncompressed)
-	case c.Type == Timestamp, c.Name == "sport", c.Name == "trans_id":
+	case c.Type == Timestamp, slices.Contains(varied(), c.Name) && c.Type.integer():
 		// Mostly different values, so that a dictionary would only add to them.
 		n = parquet.Encoded(n, &parquet.DeltaBinaryPacked)
+	case slices.Contains(varied(), c.Name):
+		n = parquet.Encoded(n, &parquet.Plain)
 	case c.Type != Boolean:
 		n = parquet.Encoded(n, &parquet.RLEDictionary)
 	}
@@ -105,6 +107,14 @@ func nodeOf(c *Column) parquet.Node {
 		n = parquet.Optional(n)
 	}
 	return n
+}
+
+// varied returns the columns whose values are mostly different.
+func varied() []string {
+	return []string{
+		"sport", "trans_id", "csbytes", "scbytes", "cspayload", "scpayload", "rtt", "uri",
+		"request_body_len", "response_body_len",
+	}
 }
 
 // leafOf returns the Parquet node of a type's values or elements.

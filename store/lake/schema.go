@@ -57,6 +57,9 @@ func (t ColumnType) SQL() string {
 // list reports whether values are lists.
 func (t ColumnType) list() bool { return t == Int64List || t == StringList || t == DoubleList }
 
+// integer reports whether values of the type are integers.
+func (t ColumnType) integer() bool { return t == Int32 || t == Int64 }
+
 // Column is one column of a table.
 type Column struct {
 	Name string
