@@ -21,7 +21,7 @@ func corpus(t *testing.T, dir string) []string {
 	t.Helper()
 	root := filepath.Join("..", "..", "shared", dir)
 	if _, err := os.Stat(root); err != nil {
-		t.Skipf("no shared captures: %v", err)
+		t.Skipf("no captures in ../shared: %v", err)
 	}
 	var files []string
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {

@@ -454,7 +454,7 @@ func TestAnd(t *testing.T) {
 func TestCommonFilters(t *testing.T) {
 	text, err := os.ReadFile("../../../shared/ivre/filters.txt")
 	if err != nil {
-		t.Skip("the list of common filters is not here")
+		t.Skipf("no list of common filters in ../shared: %v", err)
 	}
 	for line := range strings.Lines(string(text)) {
 		parts := strings.Split(strings.TrimRight(line, "\n"), "\t")
