@@ -136,7 +136,7 @@ func (p *pool) get() (*Block, error) {
 			return nil, ended(p.ctx)
 		}
 	}
-	b.Packets, b.Now = b.Packets[:0], 0
+	b.Packets, b.Now, b.Lost = b.Packets[:0], 0, 0
 	b.extra, b.extraUsed = b.extra[:0], 0
 	clear(b.counts[:])
 	b.refs.Store(1)

@@ -335,6 +335,9 @@ type Block struct {
 	// succession lie more than a day before it, since the input then began with
 	// times from the future.
 	Now flow.Time
+	// Lost is how many packets of the input were lost before this block, for
+	// whatever reason, since the reading began. Files lose none.
+	Lost uint64
 
 	blockState
 }

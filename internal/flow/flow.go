@@ -243,8 +243,9 @@ const (
 	EndResources EndReason = 5 // ended early to stay under the memory cap
 )
 
-// Connection is one ended connection. History and TunnelParents point into
-// memory of the batch that carries the connection.
+// Connection is one record of a connection: all of it or, where interim records
+// are asked for, what came since the record before. History and TunnelParents
+// point into memory of the batch that carries the connection.
 type Connection struct {
 	Tuple
 	// First and Last are the times of the first and of the last packet that
@@ -264,9 +265,13 @@ type Connection struct {
 	Service string
 	// TunnelParents holds the uids of the tunnels that carried the connection.
 	TunnelParents []uint64
-	// Count is how many connections the record stands for: 1 from the sensor,
-	// possibly more from importers of aggregated records.
+	// Count is how many connections the record stands for: 1 in the first record
+	// of a connection, 0 in those that continue it, possibly more from importers
+	// of aggregated records.
 	Count uint64
+	// Total is what all records of the connection say together, this one
+	// included; nil if this is the first one.
+	Total *Totals
 	// VLAN is the innermost VLAN id of the first packet, 0 if none.
 	VLAN uint16
 	// Code is the ICMP code of the first packet. Sport and Dport of an ICMP
@@ -274,6 +279,29 @@ type Connection struct {
 	Code  uint8
 	State State
 	End   EndReason
+	// Loss says that the sensor lost packets, anybody's, while the connection was
+	// open: its counters may be too low.
+	Loss bool
+}
+
+// Totals are the counters of a whole connection, those of Connection.
+type Totals struct {
+	First                Time
+	CSPkts, SCPkts       uint64
+	CSBytes, SCBytes     uint64
+	CSPayload, SCPayload uint64
+	Missed               uint64
+}
+
+// Whole returns the connection as a single record would have it.
+func (c *Connection) Whole() Connection {
+	w := *c
+	if t := c.Total; t != nil {
+		w.First, w.Total, w.Count = t.First, nil, 1
+		w.CSPkts, w.SCPkts, w.CSBytes, w.SCBytes = t.CSPkts, t.SCPkts, t.CSBytes, t.SCBytes
+		w.CSPayload, w.SCPayload, w.Missed = t.CSPayload, t.SCPayload, t.Missed
+	}
+	return w
 }
 
 // Duration returns Last-First in microseconds. It is 0, and payload counts are
@@ -295,6 +323,9 @@ func (b *ConnBatch) Add(c *Connection) {
 	n := len(b.text)
 	b.text = append(b.text, c.History...)
 	d.History = b.text[n:len(b.text):len(b.text)]
+	if c.Total != nil {
+		d.Total = new(*c.Total)
+	}
 	d.TunnelParents = nil
 	if len(c.TunnelParents) > 0 {
 		n = len(b.uids)

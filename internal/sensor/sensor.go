@@ -30,6 +30,13 @@ type Sink interface {
 	Intel(b *flow.IntelBatch) error
 }
 
+// Source yields blocks of packets until io.EOF. Close, from any goroutine, makes
+// a Next that waits return.
+type Source interface {
+	Next() (*capture.Block, error)
+	Close() error
+}
+
 // Config configures a pipeline; zero values mean the defaults.
 type Config struct {
 	// Workers is the number of goroutines that track connections (default:
@@ -123,7 +130,7 @@ func New(cfg Config) (*Pipeline, error) {
 // Run reads the source to its end, or until ctx is done, and returns when all
 // records have been handed to the sinks. An error means that the sinks did not
 // get everything: the caller must not commit.
-func (p *Pipeline) Run(ctx context.Context, src *capture.Reader) error {
+func (p *Pipeline) Run(ctx context.Context, src Source) error {
 	g, ctx := errgroup.WithContext(ctx)
 	// When something fails, nobody may give blocks back any more: the reader
 	// must not wait for one.
@@ -167,7 +174,7 @@ func (p *Pipeline) Run(ctx context.Context, src *capture.Reader) error {
 }
 
 // read hands each block to all workers; each takes the packets of its shards.
-func (p *Pipeline) read(ctx context.Context, src *capture.Reader) error {
+func (p *Pipeline) read(ctx context.Context, src Source) error {
 	defer func() {
 		for _, w := range p.workers {
 			close(w.blocks)

@@ -48,8 +48,25 @@ type Part struct {
 	MaxTS int64 `json:"max_ts"`
 	// Sum is the XXH3-64 of the file, in hexadecimal.
 	Sum string `json:"sum"`
-	// Import is the id of the import that wrote the part.
+	// Import is the id of the import that wrote the part, "" where parts of
+	// several imports were merged (of such that nothing can replace).
 	Import string `json:"import"`
+	// Schema is the version of the columns, see Table.
+	Schema int `json:"schema,omitempty"`
+	// Partial is how many rows of a conn part are one of several records of
+	// their connection: interim records and what follows them.
+	Partial int64 `json:"partial,omitempty"`
+	// Generation is that of the manifest with which the newest rows came in.
+	// Merging parts does not make rows newer.
+	Generation int64 `json:"generation,omitempty"`
+	// Footer is the length of the file's end that describes the rest (Parquet's
+	// metadata, its length and magic number), FooterSum the XXH3-64 of it.
+	Footer    int64  `json:"footer,omitempty"`
+	FooterSum string `json:"footer_sum,omitempty"`
+	// Rollup is the id of the roll-up that covers a conn part, or that a roll-up's
+	// part belongs to. A roll-up covers all rows of the conn parts that name it,
+	// and only these.
+	Rollup string `json:"rollup,omitempty"`
 }
 
 // Import is one source that was read into the store.
