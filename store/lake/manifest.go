@@ -60,9 +60,11 @@ type Part struct {
 	// Merging parts does not make rows newer.
 	Generation int64 `json:"generation,omitempty"`
 	// Footer is the length of the file's end that describes the rest (Parquet's
-	// metadata, its length and magic number), FooterSum the XXH3-64 of it.
+	// page index, metadata, the length of it and the magic number), FooterSum the
+	// XXH3-64 of it; PageSum is the XXH3-64 of the headers of all pages.
 	Footer    int64  `json:"footer,omitempty"`
 	FooterSum string `json:"footer_sum,omitempty"`
+	PageSum   string `json:"page_sum,omitempty"`
 	// Rollup is the id of the roll-up that covers a conn part, or that a roll-up's
 	// part belongs to. A roll-up covers all rows of the conn parts that name it,
 	// and only these.
