@@ -3,7 +3,7 @@
 package lake
 
 import (
-	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -160,7 +160,14 @@ func sumHeaders(r io.ReaderAt, end int64) (string, error) {
 // missing one an fs.ErrNotExist.
 //
 // It reads small files whole, of large ones the end and the header of each page.
-func VerifyPart(root string, p *Part) error {
+func VerifyPart(root string, p *Part) error { return verifyFile(context.Background(), root, p, false) }
+
+// VerifyWhole is VerifyPart for all of the file.
+func VerifyWhole(ctx context.Context, root string, p *Part) error {
+	return verifyFile(ctx, root, p, true)
+}
+
+func verifyFile(ctx context.Context, root string, p *Part, whole bool) error {
 	f, err := os.Open(filepath.Join(root, filepath.FromSlash(p.Path)))
 	if err != nil {
 		return fmt.Errorf("verify part: %w", err)
@@ -170,7 +177,15 @@ func VerifyPart(root string, p *Part) error {
 	if err != nil {
 		return fmt.Errorf("verify part: %w", err)
 	}
-	reason, err := p.verify(f, st.Size(), false)
+	if st.Size() != p.Bytes {
+		return &DamagedError{p.Path, fmt.Sprintf("it has %d bytes, not %d", st.Size(), p.Bytes)}
+	}
+	var reason string
+	if whole || p.Bytes <= wholeBytes {
+		reason, err = p.verifyWhole(ctx, f)
+	} else {
+		reason, err = p.verifyFrame(f)
+	}
 	if err != nil {
 		return fmt.Errorf("verify part %s: %w", p.Path, err)
 	}
@@ -180,34 +195,44 @@ func VerifyPart(root string, p *Part) error {
 	return nil
 }
 
-// verify compares a file with what the manifest says about it; whole makes it
-// read all of it. It returns what is wrong with the file.
-func (p *Part) verify(r io.ReaderAt, size int64, whole bool) (reason string, err error) {
-	if size != p.Bytes {
-		return fmt.Sprintf("it has %d bytes, not %d", size, p.Bytes), nil
-	}
-	if whole || size <= wholeBytes {
-		var h xxh3.Hasher
-		if _, err := bufio.NewReaderSize(io.NewSectionReader(r, 0, size), wholeBytes).WriteTo(&h); err != nil {
+// verifyWhole compares the sum of a file with that in the manifest, and returns
+// what is wrong.
+func (p *Part) verifyWhole(ctx context.Context, r io.Reader) (reason string, err error) {
+	var h xxh3.Hasher
+	buf := make([]byte, min(p.Bytes+1, wholeBytes))
+	for {
+		n, err := r.Read(buf)
+		_, _ = h.Write(buf[:n]) // never fails
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
 			return "", err
 		}
-		if got := formatSum(h.Sum64()); got != p.Sum {
-			return fmt.Sprintf("its sum is %s, not %s", got, p.Sum), nil
+		if err := ctx.Err(); err != nil {
+			return "", err
 		}
-		return "", nil
 	}
-	if p.Footer <= 0 || p.Footer > size {
+	if got := formatSum(h.Sum64()); got != p.Sum {
+		return fmt.Sprintf("its sum is %s, not %s", got, p.Sum), nil
+	}
+	return "", nil
+}
+
+// verifyFrame compares what describes the pages, and returns what is wrong.
+func (p *Part) verifyFrame(r io.ReaderAt) (reason string, err error) {
+	if p.Footer <= 0 || p.Footer > p.Bytes {
 		// Written by a version that did not sum the two apart.
 		return "", nil
 	}
 	end := make([]byte, p.Footer)
-	if _, err := r.ReadAt(end, size-p.Footer); err != nil {
+	if _, err := r.ReadAt(end, p.Bytes-p.Footer); err != nil {
 		return "", err
 	}
 	if got := formatSum(xxh3.Hash(end)); got != p.FooterSum {
 		return fmt.Sprintf("the sum of its end is %s, not %s", got, p.FooterSum), nil
 	}
-	got, err := sumHeaders(r, size-p.Footer)
+	got, err := sumHeaders(r, p.Bytes-p.Footer)
 	if pe := new(os.PathError); errors.As(err, &pe) {
 		return "", err
 	}
