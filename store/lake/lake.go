@@ -41,6 +41,8 @@ const (
 	lockName        = ".lock"
 	tmpName         = ".tmp"
 	oldName         = ".old"
+	copyName        = ".MANIFEST.copy"
+	damagedName     = ".damaged"
 	ownerName       = "lock" // in the directory of an import
 )
 
@@ -149,7 +151,7 @@ func (l *Lake) checkFree() error {
 		switch e.Name() {
 		case manifestName:
 			return nil
-		case newManifestName, lockName, tmpName, oldName, "lost+found":
+		case newManifestName, copyName, lockName, tmpName, oldName, damagedName, "lost+found":
 		default:
 			foreign = true
 		}

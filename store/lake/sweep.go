@@ -9,7 +9,6 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -80,41 +79,17 @@ func abandoned(name string) (bool, error) {
 // sweepParts removes the parts that the manifest does not name, and the
 // directories of days that are empty then.
 func (l *Lake) sweepParts(m *Manifest) error {
-	live := make(map[string]bool, len(m.Parts))
-	for i := range m.Parts {
-		live[m.Parts[i].Path] = true
+	unnamed, err := l.unnamed(m)
+	if err != nil {
+		return err
 	}
-	for _, table := range Tables() {
-		days, err := readDir(l.join(table.Name))
-		if err != nil {
+	for _, name := range unnamed {
+		file := l.join(filepath.FromSlash(name))
+		if err := os.Remove(file); err != nil && !missing(err) {
 			return err
 		}
-		for _, day := range days {
-			if !day.IsDir() || !strings.HasPrefix(day.Name(), dayPrefix) {
-				continue
-			}
-			dir := l.join(table.Name, day.Name())
-			files, err := readDir(dir)
-			if err != nil {
-				return err
-			}
-			left := len(files)
-			for _, f := range files {
-				name := path.Join(table.Name, day.Name(), f.Name())
-				if live[name] || !strings.HasSuffix(name, partSuffix) {
-					continue
-				}
-				if err := os.Remove(filepath.Join(dir, f.Name())); err != nil && !missing(err) {
-					return err
-				}
-				left--
-				l.log.Info("removed a part that the manifest does not name", slog.String("part", name))
-			}
-			if left == 0 {
-				// A directory that is in use again stays.
-				_ = os.Remove(dir)
-			}
-		}
+		_ = os.Remove(filepath.Dir(file)) // succeeds once the day is empty
+		l.log.Info("removed a part that the manifest does not name", slog.String("part", name))
 	}
 	return nil
 }

@@ -475,16 +475,8 @@ func (m *Manifest) drop(ids []string) []Part {
 	if len(ids) == 0 {
 		return nil
 	}
-	var old []Part
 	m.Imports = slices.DeleteFunc(m.Imports, func(i Import) bool { return slices.Contains(ids, i.ID) })
-	m.Parts = slices.DeleteFunc(m.Parts, func(p Part) bool {
-		gone := slices.Contains(ids, p.Import)
-		if gone {
-			old = append(old, p)
-		}
-		return gone
-	})
-	return old
+	return m.removeParts(func(p *Part) bool { return slices.Contains(ids, p.Import) })
 }
 
 // checkDuplicate refuses an import of which an input came in meanwhile.
