@@ -77,7 +77,7 @@ func Weir() *Rules {
 		TestSupport: []string{"internal/command/commandtest", "internal/traffic", "store/storetest"},
 		Modules: map[string]Users{
 			"github.com/google/gopacket":          {Packages: []string{"capture"}},
-			"github.com/prometheus":               {Packages: []string{"internal/telemetry"}},
+			"github.com/prometheus":               {Packages: []string{"internal/telemetry"}, Tests: true},
 			"github.com/duckdb":                   {Packages: []string{"store/lakequery"}, Tests: true},
 			"github.com/parquet-go/parquet-go":    {Packages: []string{"store/lake"}},
 			"github.com/neo4j/neo4j-go-driver/v5": {Packages: []string{"store/neo4j"}},
