@@ -86,7 +86,7 @@ func (l *Lake) Begin(imp Import) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin import: %w", err)
 	}
-	w.conn.set = w.newSet(Table{Name: ConnTable, Columns: ConnColumns()}, c)
+	w.conn.set = w.newSet(Conns(), c)
 	w.conn.labels = newLabels(imp.Sensor)
 	w.intel.labels = newLabels(imp.Sensor)
 	kinds := flow.Kinds()
