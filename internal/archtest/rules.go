@@ -71,7 +71,8 @@ func Weir() *Rules {
 			"internal/bench":       {"internal/traffic"},
 			"internal/testrun":     nil,
 		},
-		TestSupport: []string{"internal/traffic", "store/storetest"},
+		// What was stored is looked at with lakequery.
+		TestSupport: []string{"internal/traffic", "store/storetest", "store/lakequery"},
 		Modules: map[string]Users{
 			"github.com/google/gopacket":          {Packages: []string{"capture"}},
 			"github.com/prometheus":               {Packages: []string{"internal/telemetry"}},
