@@ -27,7 +27,6 @@ import (
 type wholes struct {
 	*collector
 	interim, later int
-	loss           []flow.Connection
 }
 
 func (w *wholes) Connections(b *flow.ConnBatch) error {
