@@ -159,7 +159,8 @@ func TestInterimRecordsAreMerged(t *testing.T) {
 	}
 	_, gotRows = sqlRows(t, db, "SELECT uid, conn_state, count, cspkts FROM conn_records WHERE uid = 'C0000000000000001' ORDER BY firstseen")
 	wantRows = [][]any{
-		{"C0000000000000001", "S1", int64(1), int64(3)}, {"C0000000000000001", "S1", int64(0), int64(10)},
+		{"C0000000000000001", "S1", int64(1), int64(3)},
+		{"C0000000000000001", "S1", int64(0), int64(10)},
 		{"C0000000000000001", "SF", int64(0), int64(10)},
 	}
 	if diff := cmp.Diff(wantRows, gotRows); diff != "" {
