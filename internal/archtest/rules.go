@@ -74,7 +74,10 @@ func Weir() *Rules {
 			"internal/bench":               {"internal/traffic"},
 			"internal/testrun":             nil,
 		},
-		TestSupport: []string{"internal/command/commandtest", "internal/traffic", "store/storetest"},
+		// What was stored is looked at with lakequery.
+		TestSupport: []string{
+			"internal/command/commandtest", "internal/traffic", "store/storetest", "store/lakequery",
+		},
 		Modules: map[string]Users{
 			"github.com/google/gopacket":          {Packages: []string{"capture"}},
 			"github.com/prometheus":               {Packages: []string{"internal/telemetry"}, Tests: true},
