@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -92,8 +93,8 @@ func nodeOf(c *Column) parquet.Node {
 	n := leafOf(c.Type)
 	switch {
 	case c.Name == "uid":
-		// Hashes neither repeat nor compress.
-		n = parquet.Compressed(n, &parquet.Uncompressed)
+		// Hashes neither repeat nor compress; the frame around them has a sum.
+		n = parquet.Encoded(n, &parquet.Plain)
 	case c.Type == Timestamp, slices.Contains(varied(), c.Name) && c.Type.integer():
 		// Mostly different values, so that a dictionary would only add to them.
 		n = parquet.Encoded(n, &parquet.DeltaBinaryPacked)
@@ -144,6 +145,8 @@ func newEncoder(schema *parquet.Schema, c *codec, version string) *parquet.Gener
 	return parquet.NewGenericWriter[any](nil, schema,
 		parquet.CreatedBy("weir", version, ""),
 		parquet.Compression(c),
+		// Version 2 leaves the levels of values out of what is compressed.
+		parquet.DataPageVersion(1),
 		parquet.PageBufferSize(pageBytes),
 		// Bounds stand in the page index and for each column chunk already.
 		parquet.DataPageStatistics(false),
@@ -181,6 +184,9 @@ type partFile struct {
 	file  *os.File
 	bytes int64
 	sum   xxh3.Hasher
+	// end is where the pages end, once that is known; endSum sums what follows.
+	end    int64
+	endSum xxh3.Hasher
 }
 
 // Write implements io.Writer.
@@ -188,17 +194,22 @@ func (f *partFile) Write(b []byte) (int, error) {
 	n, err := f.file.Write(b)
 	f.bytes += int64(n)
 	_, _ = f.sum.Write(b[:n]) // never fails
+	if f.bytes > f.end {
+		_, _ = f.endSum.Write(b[max(0, n-int(f.bytes-f.end)):n])
+	}
 	return n, err
 }
 
 // open starts a part in a new file.
 func (p *partWriter) open(name string, day int64) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
 	p.out.file, p.out.bytes = f, 0
 	p.out.sum.Reset()
+	p.out.end = math.MaxInt64
+	p.out.endSum.Reset()
 	p.encoder.Reset(&p.out)
 	p.columns = p.encoder.ColumnWriters()
 	p.day, p.rows, p.group, p.conns, p.partial, p.span, p.failed = day, 0, 0, 0, 0, timeSpan{}, false
@@ -223,7 +234,16 @@ func (p *partWriter) full() bool { return p.rows >= partRows || p.out.bytes >= p
 // close ends the part of a table and makes its file durable.
 func (p *partWriter) close(t *Table, id string) (Part, error) {
 	name := filepath.Base(p.out.file.Name())
-	err := p.encoder.Close()
+	// All pages go out first, so that it is known where they end.
+	err := p.encoder.Flush()
+	p.out.end = p.encoder.Size()
+	if err == nil {
+		err = p.encoder.Close()
+	}
+	var pageSum string
+	if err == nil {
+		pageSum, err = sumHeaders(p.out.file, p.out.end)
+	}
 	if err == nil {
 		err = p.out.file.Sync()
 	}
@@ -239,7 +259,8 @@ func (p *partWriter) close(t *Table, id string) (Part, error) {
 		Kind: t.Name, Day: day, Path: path.Join(t.Name, dayPrefix+day, name), Schema: t.Schema,
 		Rows: p.rows, Conns: p.conns, Partial: p.partial,
 		Bytes: p.out.bytes, MinTS: p.span.first, MaxTS: p.span.last,
-		Sum: fmt.Sprintf("%016x", p.out.sum.Sum64()), Import: id,
+		Sum: formatSum(p.out.sum.Sum64()), Import: id, Footer: p.out.bytes - p.out.end,
+		FooterSum: formatSum(p.out.endSum.Sum64()), PageSum: pageSum,
 	}, nil
 }
 
