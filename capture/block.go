@@ -13,7 +13,8 @@ import (
 type blockState struct {
 	pool  *pool
 	refs  atomic.Int32
-	buf   []byte // what was read, or for merged inputs the copied frames
+	buf   []byte // what was read, or for merged inputs and live ones the copied frames
+	used  int    // live only: how much of buf holds frames
 	extra []byte // datagrams put together from fragments
 	// extraUsed counts the bytes in all extra slabs of this block. Older slabs
 	// are only referenced by the packets that point into them.
@@ -124,10 +125,7 @@ func (p *pool) get() (*Block, error) {
 	default:
 		if p.made < p.max {
 			p.made++
-			// Room for the smallest usual frames. Memory that large frames
-			// leave unused is never touched.
-			b = &Block{Packets: make([]flow.Packet, 0, p.size/minRecord)}
-			b.pool, b.buf = p, make([]byte, p.size)
+			b = p.make()
 			break
 		}
 		select {
@@ -136,11 +134,44 @@ func (p *pool) get() (*Block, error) {
 			return nil, ended(p.ctx)
 		}
 	}
+	b.reset()
+	return b, nil
+}
+
+// make returns a new block.
+func (p *pool) make() *Block {
+	// Room for the smallest usual frames. Memory that large frames leave unused
+	// is never touched.
+	b := &Block{Packets: make([]flow.Packet, 0, p.size/minRecord)}
+	b.pool, b.buf = p, make([]byte, p.size)
+	return b
+}
+
+// fill makes all blocks at once, for try.
+func (p *pool) fill() {
+	for ; p.made < p.max; p.made++ {
+		p.free <- p.make()
+	}
+}
+
+// try returns an empty block, or nil if all are in use. It may be called from
+// several goroutines, after fill.
+func (p *pool) try() *Block {
+	select {
+	case b := <-p.free:
+		b.reset()
+		return b
+	default:
+		return nil
+	}
+}
+
+// reset empties a block and gives it its first reference.
+func (b *Block) reset() {
 	b.Packets, b.Now, b.Lost = b.Packets[:0], 0, 0
-	b.extra, b.extraUsed = b.extra[:0], 0
+	b.extra, b.extraUsed, b.used = b.extra[:0], 0, 0
 	clear(b.counts[:])
 	b.refs.Store(1)
-	return b, nil
 }
 
 func (p *pool) put(b *Block) { p.free <- b }

@@ -333,7 +333,8 @@ type Block struct {
 	// packets included. A time more than a day ahead of it counts once 8 packets
 	// in succession have one. Now goes back in one case: if 8 packets in
 	// succession lie more than a day before it, since the input then began with
-	// times from the future.
+	// times from the future. Of a Live it is the time when the block was handed
+	// out, by a clock that nobody sets: see LiveConfig.
 	Now flow.Time
 	// Lost is how many packets of the input were lost before this block, for
 	// whatever reason, since the reading began. Files lose none.

@@ -32,13 +32,18 @@ func newDecoder(verify bool, seed uint64, filters *filterSet) *decoder {
 	return &decoder{hash: newKeyHash(seed), verify: verify, filters: filters}
 }
 
-// frame decodes one frame and counts it as delivered or under a reason.
+// frame decodes one frame of a file; its time moves the timeline.
 func (d *decoder) frame(rec *record) {
-	d.stats.Packets++
-	d.stats.Bytes += uint64(len(rec.data))
 	if !d.step(rec.ts) {
 		d.leap(rec.ts)
 	}
+	d.decode(rec)
+}
+
+// decode decodes one frame and counts it as delivered or under a reason.
+func (d *decoder) decode(rec *record) {
+	d.stats.Packets++
+	d.stats.Bytes += uint64(len(rec.data))
 	d.ts, d.origin = rec.ts, rec.origin
 	d.parent, d.vlan, d.depth, d.joins = 0, 0, 0, 0
 	if r := d.link(rec); r != Delivered {

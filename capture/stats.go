@@ -113,7 +113,16 @@ func (r Reason) Skipped() bool {
 	return r == LinkType || r == UnknownInterface || r == FilterLink
 }
 
-// Stats are the counters of a Reader.
+// Stats are the counters of a Reader or of a Live.
+//
+// At any time Packets is Delivered plus the sum of Rejected. Of a Live, once Next
+// has returned io.EOF or an error other than ErrClosed,
+//
+//	Received = Packets + Lost.Kernel + Lost.Overload + Lost.Unread
+//
+// and before that Received is ahead by what is on its way. What the network card
+// or the host's queues dropped, Lost.Interface and Lost.Queue, never came as far
+// and is no part of Received.
 type Stats struct {
 	// Packets counts frames read, Bytes their captured bytes.
 	Packets, Bytes uint64
@@ -132,7 +141,32 @@ type Stats struct {
 	Files, Done, Damaged, Skipped int
 	// Now is that of the last block.
 	Now flow.Time
+	// Received counts the packets that the kernel took for a Live: those which
+	// pass the filter, whether they fit into its buffer or not.
+	Received uint64
+	Lost     Losses
 }
+
+// Losses counts packets of interfaces that were never decoded, by reason.
+type Losses struct {
+	// Kernel: the kernel's buffer was full.
+	Kernel uint64
+	// Interface: the network card had no room, or missed them. The filter was
+	// not asked.
+	Interface uint64
+	// Queue: the host dropped packets on their way from the card. The kernel
+	// counts other drops there as well, as of tagged frames of protocols that it
+	// does not know, which were captured nevertheless: so it is no part of Sum.
+	Queue uint64
+	// Overload: no block was free, since who takes the packets is too slow;
+	// whole blocks are dropped then. OverloadBytes are their captured bytes.
+	Overload, OverloadBytes uint64
+	// Unread: they were still in the kernel's buffer when the handle was closed.
+	Unread uint64
+}
+
+// Sum returns how many packets are known to be lost.
+func (l *Losses) Sum() uint64 { return l.Kernel + l.Interface + l.Overload + l.Unread }
 
 // FragmentStats are the counters of IP reassembly. Each counts datagrams, except
 // Overlaps, which counts fragments.

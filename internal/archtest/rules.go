@@ -44,6 +44,7 @@ func Weir() *Rules {
 			"store/neo4j":     {"store", "store/lake", "internal/filter", "internal/flow"},
 			"store/storetest": {"store", "internal/filter", "internal/flow"},
 			// Leaves.
+			"internal/command":   {"internal/term"},
 			"internal/config":    nil,
 			"internal/telemetry": nil,
 			"internal/term":      nil,
@@ -58,31 +59,36 @@ func Weir() *Rules {
 			// carry a query engine.
 			"cmd/sensor": {
 				"internal/sensor", "capture", "flowtable", "reassembly", "dissect", "internal/zeeklog", "store",
-				"store/lake", "store/neo4j", "internal/flow", "internal/config", "internal/telemetry", "internal/term",
+				"store/lake", "store/neo4j", "internal/flow", "internal/command", "internal/config", "internal/telemetry",
+				"internal/term",
 			},
 			"cmd/flowcli": {
 				"web", "internal/importer", "store", "store/lake", "store/lakequery", "store/neo4j", "internal/filter",
-				"internal/flow", "internal/config", "internal/telemetry", "internal/term",
+				"internal/flow", "internal/command", "internal/config", "internal/telemetry", "internal/term",
 			},
 			// Test support.
-			"internal/archtest":    nil,
-			"internal/traffic":     nil,
-			"internal/traffic/gen": {"internal/traffic"},
-			"internal/bench":       {"internal/traffic"},
-			"internal/testrun":     nil,
+			"internal/command/commandtest": nil,
+			"internal/archtest":            nil,
+			"internal/traffic":             nil,
+			"internal/traffic/gen":         {"internal/traffic"},
+			"internal/bench":               {"internal/traffic"},
+			"internal/testrun":             nil,
 		},
-		TestSupport: []string{"internal/traffic", "store/storetest"},
+		// What was stored is looked at with lakequery.
+		TestSupport: []string{
+			"internal/command/commandtest", "internal/traffic", "store/storetest", "store/lakequery",
+		},
 		Modules: map[string]Users{
 			"github.com/google/gopacket":          {Packages: []string{"capture"}},
-			"github.com/prometheus":               {Packages: []string{"internal/telemetry"}},
+			"github.com/prometheus":               {Packages: []string{"internal/telemetry"}, Tests: true},
 			"github.com/duckdb":                   {Packages: []string{"store/lakequery"}, Tests: true},
 			"github.com/parquet-go/parquet-go":    {Packages: []string{"store/lake"}},
 			"github.com/neo4j/neo4j-go-driver/v5": {Packages: []string{"store/neo4j"}},
 			"github.com/miekg/dns":                {Packages: []string{"dissect"}, Tests: true},
-			"github.com/spf13/cobra":              {Packages: []string{"cmd/sensor", "cmd/flowcli"}},
+			"github.com/spf13/cobra":              {Packages: []string{"internal/command", "cmd/sensor", "cmd/flowcli"}, Tests: true},
 			"github.com/BurntSushi/toml":          {Packages: []string{"internal/config"}},
 			"github.com/google/go-cmp":            {Tests: true},
-			"github.com/rogpeppe/go-internal":     {Tests: true},
+			"github.com/rogpeppe/go-internal":     {Packages: []string{"internal/command/commandtest"}, Tests: true},
 		},
 		StandardOnly: []string{
 			"internal/flow", "internal/traffic", "internal/traffic/gen", "internal/bench", "internal/testrun", "internal/archtest",

@@ -164,6 +164,7 @@ type partWriter struct {
 	rows    int64 // of the part
 	group   int64 // of the row group
 	conns   int64
+	partial int64
 	span    timeSpan
 	used    uint64 // when it was last written to
 	failed  bool   // a chunk is incomplete: the part is of no use
@@ -211,7 +212,7 @@ func (p *partWriter) open(name string, day int64) error {
 	p.out.endSum.Reset()
 	p.encoder.Reset(&p.out)
 	p.columns = p.encoder.ColumnWriters()
-	p.day, p.rows, p.group, p.conns, p.span, p.failed = day, 0, 0, 0, timeSpan{}, false
+	p.day, p.rows, p.group, p.conns, p.partial, p.span, p.failed = day, 0, 0, 0, 0, timeSpan{}, false
 	return nil
 }
 
@@ -230,8 +231,8 @@ func (p *partWriter) endChunk(rows, maxBytes int) error {
 // full reports whether the part has reached its size.
 func (p *partWriter) full() bool { return p.rows >= partRows || p.out.bytes >= partBytes }
 
-// close ends the part and makes its file durable.
-func (p *partWriter) close(kind, id string) (Part, error) {
+// close ends the part of a table and makes its file durable.
+func (p *partWriter) close(t *Table, id string) (Part, error) {
 	name := filepath.Base(p.out.file.Name())
 	// All pages go out first, so that it is known where they end.
 	err := p.encoder.Flush()
@@ -255,8 +256,9 @@ func (p *partWriter) close(kind, id string) (Part, error) {
 	}
 	day := dayName(p.day)
 	return Part{
-		Kind: kind, Day: day, Path: path.Join(kind, dayPrefix+day, name),
-		Rows: p.rows, Conns: p.conns, Bytes: p.out.bytes, MinTS: p.span.first, MaxTS: p.span.last,
+		Kind: t.Name, Day: day, Path: path.Join(t.Name, dayPrefix+day, name), Schema: t.Schema,
+		Rows: p.rows, Conns: p.conns, Partial: p.partial,
+		Bytes: p.out.bytes, MinTS: p.span.first, MaxTS: p.span.last,
 		Sum: formatSum(p.out.sum.Sum64()), Import: id, Footer: p.out.bytes - p.out.end,
 		FooterSum: formatSum(p.out.endSum.Sum64()), PageSum: pageSum,
 	}, nil
@@ -353,7 +355,7 @@ func (s *partSet) finish(i int) error {
 		_ = os.Remove(name) // else it goes with the import's directory
 		return nil          // it was reported when it failed
 	}
-	part, err := p.close(s.table.Name, s.id)
+	part, err := p.close(&s.table, s.id)
 	if err != nil {
 		p.discard()
 		_ = os.Remove(name)

@@ -66,6 +66,9 @@ type Column struct {
 	Type ColumnType
 	// Nullable columns have no value where the attribute is missing.
 	Nullable bool
+	// Since is the first Part.Schema with the column. Its values are missing in
+	// older parts.
+	Since int
 }
 
 // Table is one kind of record: a directory of parts with the same columns.
@@ -73,14 +76,23 @@ type Table struct {
 	// Name is the name of the directory and of the view.
 	Name    string
 	Columns []Column
+	// Schema is the version of Columns: the Part.Schema of new parts.
+	Schema int
 }
+
+// ConnSchema is the Part.Schema of parts of connections with all of
+// ConnColumns. Parts of 0 lack loss.
+const ConnSchema = 1
+
+// Conns returns the table of connections.
+func Conns() Table { return Table{Name: ConnTable, Columns: ConnColumns(), Schema: ConnSchema} }
 
 // Tables returns every table of the lake: conn, then one for each kind of
 // intel, in the order of flow.Kinds.
 func Tables() []Table {
 	kinds := flow.Kinds()
 	tables := make([]Table, 0, 1+len(kinds))
-	tables = append(tables, Table{Name: ConnTable, Columns: ConnColumns()})
+	tables = append(tables, Conns())
 	for i := range kinds {
 		tables = append(tables, Table{Name: kinds[i].Name, Columns: IntelColumns(flow.Kind(i))})
 	}
@@ -119,6 +131,7 @@ func ConnColumns() []Column {
 		{Name: "vlan", Type: Int32, Nullable: true},
 		{Name: "tunnel_parents", Type: Int64List, Nullable: true},
 		{Name: "count", Type: Int64},
+		{Name: "loss", Type: Boolean, Since: 1},
 	}
 }
 

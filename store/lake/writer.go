@@ -167,7 +167,7 @@ func (w *Writer) newSet(t Table, n int) *partSet {
 
 func (w *Writer) newConnTable() *connTable {
 	return &connTable{
-		set:    w.newSet(Table{Name: ConnTable, Columns: ConnColumns()}, 0),
+		set:    w.newSet(Conns(), 0),
 		labels: newLabels(w.imp.Sensor),
 	}
 }
