@@ -162,11 +162,11 @@ func (l *Lake) checkPart(ctx context.Context, p *Part) (reason string, err error
 		return fmt.Sprintf("it has %d rows, not %d", n, p.Rows), nil
 	}
 	for _, t := range Tables() {
-		if t.Name != p.Kind || p.Schema == 0 { // older parts may lack columns
+		if t.Name != p.Kind {
 			continue
 		}
 		for i := range t.Columns {
-			if file.Root().Column(t.Columns[i].Name) == nil {
+			if t.Columns[i].Since <= p.Schema && file.Root().Column(t.Columns[i].Name) == nil {
 				return fmt.Sprintf("it has no column %s", t.Columns[i].Name), nil
 			}
 		}
