@@ -56,12 +56,15 @@ const examples = `  flowcli                                       every flow
   flowcli --top dport --collect dst.addr        and who serves them
   flowcli -j -f 'proto = icmp'                  as JSON, a flow a line
   flowcli sql "SELECT query, count(*) FROM dns GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
-  flowcli status                                what the store holds`
+  flowcli status                                what the store holds
+  flowcli check                                 whether its files are what was written
+  flowcli expire --older-than 90d               drop what is old`
 
 const exitCodes = `Exit codes:
   0    done
   1    failed
   2    wrong usage (flag, filter, SQL)
+  3    repaired, and records are lost (check)
   130  interrupted
 `
 
@@ -92,7 +95,7 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
-	cmd.AddCommand(o.newSQL(), o.newStatus())
+	cmd.AddCommand(o.newSQL(), o.newStatus(), o.newCheck(), o.newExpire())
 	return cmd
 }
 
@@ -101,7 +104,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql and status", args[0])
+	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql, status, check and expire", args[0])
 	if cmd.HasParent() {
 		err = fmt.Errorf("unexpected argument %q", args[0])
 	}
@@ -113,7 +116,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 func perRun() []string {
 	return []string{
 		"config", "help", "version", "init", "count", "json", "skip", "top", "collect", "sum",
-		"least", "node-filters", "flow-filters",
+		"least", "node-filters", "flow-filters", "repair", "before", "older-than", "max-size", "dry-run", "yes",
 	}
 }
 

@@ -79,6 +79,7 @@ type Lake struct {
 	log     *slog.Logger
 	wait    time.Duration
 	grace   time.Duration
+	clock   *wallClock
 }
 
 // Path returns the directory of the store.
@@ -90,6 +91,7 @@ func newLake(path string, cfg Config) (*Lake, error) {
 	}
 	l := &Lake{
 		path: path, version: cfg.Version, log: cfg.Logger, wait: cfg.LockWait, grace: cfg.Grace,
+		clock: newWallClock(),
 	}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
