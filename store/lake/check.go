@@ -287,7 +287,7 @@ func lossOf(m *Manifest, p *Part) Loss {
 // setAside moves a file of the store to where repairs keep what they dropped.
 func (l *Lake) setAside(name string, stamp int64) error {
 	dir := l.join(damagedName, strconv.FormatInt(stamp, 10), filepath.FromSlash(path.Dir(name)))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := l.mkdirAll(dir); err != nil {
 		return fmt.Errorf("set aside %s: %w", name, err)
 	}
 	err := os.Rename(l.join(filepath.FromSlash(name)), filepath.Join(dir, path.Base(name)))

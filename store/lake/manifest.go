@@ -4,6 +4,7 @@ package lake
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -228,8 +229,12 @@ func (l *Lake) replaceManifest(m *Manifest) error {
 		return err
 	}
 	name := l.join(newManifestName)
-	if err := writeSynced(name, data); err != nil {
+	if err := writeNew(name, data, true); err != nil {
 		// The error that matters is the first one.
+		_ = os.Remove(name)
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	if err := l.give(name); err != nil {
 		_ = os.Remove(name)
 		return fmt.Errorf("write manifest: %w", err)
 	}
@@ -243,7 +248,7 @@ func (l *Lake) replaceManifest(m *Manifest) error {
 	// The copy is for a disk that forgets. It is not synced: where power fails
 	// in between, the manifest itself is good.
 	name = l.join(copyName)
-	if err := os.WriteFile(name, data, 0o644); err != nil {
+	if err := cmp.Or(writeNew(name, data, false), l.give(name)); err != nil {
 		_ = os.Remove(name) // a part of it is of no use
 		l.log.Warn("copy manifest", slog.Any("err", err))
 	}
@@ -257,14 +262,18 @@ type unsyncedError struct{ err error }
 func (e *unsyncedError) Error() string { return e.err.Error() }
 func (e *unsyncedError) Unwrap() error { return e.err }
 
-// writeSynced writes a file and makes its content durable.
-func writeSynced(name string, data []byte) error {
-	f, err := os.Create(name)
+// writeNew writes a new file in place of any that has the name, and makes its
+// content durable if synced is set. It follows no symbolic link.
+func writeNew(name string, data []byte, synced bool) error {
+	if err := os.Remove(name); err != nil && !missing(err) {
+		return err
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	if err == nil {
+	if err == nil && synced {
 		err = f.Sync()
 	}
 	if cerr := f.Close(); err == nil {

@@ -4,6 +4,7 @@ package lake
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,10 +119,11 @@ func (l *Lake) restore(r *Report, stamp int64) (*Manifest, error) {
 		return nil, fmt.Errorf("read manifest: %w", err)
 	}
 	dir := l.join(damagedName, strconv.FormatInt(stamp, 10))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := l.mkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("set aside manifest: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, manifestName), data, 0o644); err != nil {
+	name := filepath.Join(dir, manifestName)
+	if err := cmp.Or(writeNew(name, data, true), l.give(name)); err != nil {
 		return nil, fmt.Errorf("set aside manifest: %w", err)
 	}
 	same := statedGeneration(data) == m.Generation
@@ -177,7 +179,7 @@ func (l *Lake) bringBack(ctx context.Context, p *Part) bool {
 	for _, e := range entries {
 		q := *p
 		q.Path = path.Join(oldName, e.Name(), path.Base(p.Path))
-		if VerifyWhole(ctx, l.path, &q) != nil || os.MkdirAll(filepath.Dir(to), 0o755) != nil {
+		if VerifyWhole(ctx, l.path, &q) != nil || l.mkdirAll(filepath.Dir(to)) != nil {
 			continue
 		}
 		if os.Rename(l.join(filepath.FromSlash(q.Path)), to) == nil && syncDir(filepath.Dir(to)) == nil {

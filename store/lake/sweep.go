@@ -28,6 +28,9 @@ func (l *Lake) sweep() error {
 		if err := os.Remove(l.join(newManifestName)); err != nil && !missing(err) {
 			return fmt.Errorf("sweep store: %w", err)
 		}
+		if err := l.endKilled(m); err != nil {
+			return fmt.Errorf("sweep store: %w", err)
+		}
 		if err := l.sweepImports(); err != nil {
 			return fmt.Errorf("sweep store: %w", err)
 		}
@@ -36,6 +39,31 @@ func (l *Lake) sweep() error {
 		}
 		return l.purge(time.Now())
 	})
+}
+
+// endKilled marks imports that go on according to the manifest, though their
+// process is gone.
+func (l *Lake) endKilled(m *Manifest) error {
+	ended := 0
+	for i := range m.Imports {
+		imp := &m.Imports[i]
+		if !imp.Open {
+			continue
+		}
+		dead, err := abandoned(l.join(tmpName, imp.ID, ownerName))
+		if err != nil {
+			return err
+		}
+		if dead {
+			imp.Open, imp.Killed = false, true
+			ended++
+			l.log.Info("marked an import whose program was killed", slog.String("import", imp.ID))
+		}
+	}
+	if ended == 0 {
+		return nil
+	}
+	return l.replaceManifest(m)
 }
 
 // sweepImports removes the directories of imports that nobody owns.
@@ -100,7 +128,7 @@ func (l *Lake) retire(parts []Part) error {
 	now := time.Now()
 	if len(parts) > 0 {
 		dir := l.join(oldName, strconv.FormatInt(now.UnixNano(), 10))
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := l.mkdirAll(dir); err != nil {
 			return fmt.Errorf("retire parts: %w", err)
 		}
 		for i := range parts {

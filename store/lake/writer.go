@@ -134,7 +134,7 @@ func (l *Lake) Begin(imp Import) (*Writer, error) {
 	w.imp.Version = l.version
 	// The lock keeps others from sweeping the directory before it is owned.
 	err = l.locked(func() error {
-		if err := os.MkdirAll(l.join(tmpName), 0o755); err != nil {
+		if err := l.mkdirAll(l.join(tmpName)); err != nil {
 			return err
 		}
 		if err := os.Mkdir(w.dir, 0o755); err != nil {
@@ -145,6 +145,8 @@ func (l *Lake) Begin(imp Import) (*Writer, error) {
 		if err == nil {
 			_, err = tryLock(w.lock)
 		}
+		// Its owner must be able to sweep it.
+		err = cmp.Or(err, l.give(w.dir), l.give(filepath.Join(w.dir, ownerName)))
 		if err != nil {
 			_ = w.removeDir() // the first error is the one that matters
 		}
@@ -433,13 +435,16 @@ func (l *Lake) add(imp Import, parts []Part, replace []string, w *Writer) (err e
 		to := l.join(filepath.FromSlash(parts[i].Path))
 		day := filepath.Dir(to)
 		if !dirs[day] {
-			if err := os.MkdirAll(day, 0o755); err != nil {
+			if err := l.mkdirAll(day); err != nil {
 				return fmt.Errorf("place parts: %w", err)
 			}
 			// The directories may be new, and so entries of their parents.
 			dirs[day], dirs[filepath.Dir(day)], dirs[l.path] = true, true, true
 		}
 		from := filepath.Join(w.dir, path.Base(parts[i].Path))
+		if err := l.give(from); err != nil {
+			return fmt.Errorf("place parts: %w", err)
+		}
 		if err := os.Rename(from, to); err != nil {
 			return fmt.Errorf("place parts: %w", err)
 		}
