@@ -65,13 +65,14 @@ func Weir() *Rules {
 				"internal/flow", "internal/config", "internal/telemetry", "internal/term",
 			},
 			// Test support.
+			"store/lake/laketest":  {"store/lake", "internal/flow"},
 			"internal/archtest":    nil,
 			"internal/traffic":     nil,
 			"internal/traffic/gen": {"internal/traffic"},
 			"internal/bench":       {"internal/traffic"},
 			"internal/testrun":     nil,
 		},
-		TestSupport: []string{"internal/traffic", "store/storetest"},
+		TestSupport: []string{"internal/traffic", "store/storetest", "store/lake/laketest"},
 		Modules: map[string]Users{
 			"github.com/google/gopacket":          {Packages: []string{"capture"}},
 			"github.com/prometheus":               {Packages: []string{"internal/telemetry"}},
