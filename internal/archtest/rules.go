@@ -67,6 +67,7 @@ func Weir() *Rules {
 				"internal/flow", "internal/command", "internal/config", "internal/telemetry", "internal/term",
 			},
 			// Test support.
+			"store/lake/laketest":          {"store/lake", "internal/flow"},
 			"internal/command/commandtest": nil,
 			"internal/archtest":            nil,
 			"internal/traffic":             nil,
@@ -76,7 +77,7 @@ func Weir() *Rules {
 		},
 		// What was stored is looked at with lakequery.
 		TestSupport: []string{
-			"internal/command/commandtest", "internal/traffic", "store/storetest", "store/lakequery",
+			"internal/command/commandtest", "internal/traffic", "store/storetest", "store/lakequery", "store/lake/laketest",
 		},
 		Modules: map[string]Users{
 			"github.com/google/gopacket":          {Packages: []string{"capture"}},

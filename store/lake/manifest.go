@@ -248,6 +248,12 @@ type unsyncedError struct{ err error }
 func (e *unsyncedError) Error() string { return e.err.Error() }
 func (e *unsyncedError) Unwrap() error { return e.err }
 
+// isUnsynced reports whether err is an unsyncedError.
+func isUnsynced(err error) bool {
+	var unsynced *unsyncedError
+	return errors.As(err, &unsynced)
+}
+
 // writeSynced writes a file and makes its content durable.
 func writeSynced(name string, data []byte) error {
 	f, err := os.Create(name)
