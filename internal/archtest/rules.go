@@ -70,8 +70,9 @@ func Weir() *Rules {
 			"internal/traffic/gen": {"internal/traffic"},
 			"internal/bench":       {"internal/traffic"},
 			"internal/testrun":     nil,
+			"internal/nettest":     nil,
 		},
-		TestSupport: []string{"internal/traffic", "store/storetest"},
+		TestSupport: []string{"internal/traffic", "internal/nettest", "store/storetest"},
 		Modules: map[string]Users{
 			"github.com/google/gopacket":          {Packages: []string{"capture"}},
 			"github.com/prometheus":               {Packages: []string{"internal/telemetry"}},
