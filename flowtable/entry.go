@@ -47,7 +47,7 @@ type entry[S any] struct {
 	code    uint8
 	histLen uint8 // letters in hist
 	vlan    uint16
-	_       uint16
+	epoch   uint16 // of losses, when the connection began
 
 	first, last flow.Time // by the packets' own times
 	// deadline is when the entry ends unless something happens, by the
@@ -59,6 +59,9 @@ type entry[S any] struct {
 	ends   [2]endpoint // TCP; ends[0] is the client
 	stream S
 	hist   [inlineHistory]byte
+	// stamp is the tick by which the time to the next interim record counts, 0
+	// in an unused entry.
+	stamp uint8
 }
 
 type entryFlags uint8
@@ -67,6 +70,8 @@ const (
 	flagOneWay   entryFlags = 1 << iota // ICMP without counterpart
 	flagTunneled                        // rare.tunnels is not empty
 	flagAnswered                        // TCP: the handshake was answered
+	flagQuiet                           // no packet since the last interim record
+	flagLoss                            // packets were lost while it was open
 )
 
 // endpoint is one direction of a TCP connection. Other protocols use seen, and
@@ -123,6 +128,7 @@ type rare struct {
 	zeroWindows [2]uint32
 	checksums   [2]uint32
 	gaveUp      bool // 'X' was written
+	reported    reported
 }
 
 // list is an intrusive list of entries, longest waiting first.
@@ -219,21 +225,7 @@ func (s *shard[S]) end(i uint32, why flow.EndReason) {
 	e := s.slab.at(i)
 	s.unlink(e)
 	s.index.remove(e.tag, i)
-	r := &s.record
-	*r = flow.Connection{
-		Tuple: e.Tuple, First: e.first, Last: max(e.first, e.last),
-		CSPkts: e.pkts[0], SCPkts: e.pkts[1], CSBytes: e.bytes[0], SCBytes: e.bytes[1],
-		Count: 1, VLAN: e.vlan, Code: e.code, End: why,
-	}
-	s.history = append(s.history[:0], e.hist[:e.histLen]...)
-	if e.rare != 0 {
-		x := s.rares.at(e.rare - 1)
-		s.history = append(s.history, x.history...)
-		r.TunnelParents, r.Missed = x.tunnels, x.missed
-	}
-	r.History = s.history
-	r.CSPayload, r.SCPayload = e.payload(0), e.payload(1)
-	r.State = e.state(s.history)
+	r := s.describe(e, why)
 	r.Service = s.streams.Close(&e.Tuple, &e.stream)
 	s.out.Add(r)
 	if e.rare != 0 {
@@ -243,7 +235,32 @@ func (s *shard[S]) end(i uint32, why flow.EndReason) {
 		s.freeRares = append(s.freeRares, e.rare)
 	}
 	e.next, s.free = s.free, i
+	e.stamp = 0
 	s.stats.Ended++
+}
+
+// describe returns the record of a connection, without its service, valid until
+// the next call: all of it, or what came since its last interim record.
+func (s *shard[S]) describe(e *entry[S], why flow.EndReason) *flow.Connection {
+	r := &s.record
+	*r = flow.Connection{
+		Tuple: e.Tuple, First: e.first, Last: max(e.first, e.last),
+		CSPkts: e.pkts[0], SCPkts: e.pkts[1], CSBytes: e.bytes[0], SCBytes: e.bytes[1],
+		CSPayload: e.payload(0), SCPayload: e.payload(1),
+		Count: 1, VLAN: e.vlan, Code: e.code, End: why, Loss: s.lossy(e),
+	}
+	s.history = append(s.history[:0], e.hist[:e.histLen]...)
+	if e.rare != 0 {
+		x := s.rares.at(e.rare - 1)
+		s.history = append(s.history, x.history...)
+		r.TunnelParents, r.Missed = x.tunnels, x.missed
+		if x.reported.any {
+			s.continued(r, &x.reported)
+		}
+	}
+	r.History = s.history
+	r.State = e.state(s.history)
+	return r
 }
 
 // entry returns an unused entry, whatever it holds. Unused ones are linked by

@@ -46,6 +46,8 @@ type Streams[S any] interface {
 	// Datagram gets the payload of a UDP packet. It reports whether the payload
 	// shows that client and server were mistaken.
 	Datagram(t *flow.Tuple, s *S, dir flow.Dir, p *flow.Packet) (reversed bool)
+	// Services returns the services found so far, comma-joined.
+	Services(s *S) (service string)
 	// Close ends the connection and returns its services, comma-joined.
 	Close(t *flow.Tuple, s *S) (service string)
 }
@@ -84,7 +86,15 @@ type Config struct {
 	// MaxConnections bounds the connections tracked at once (default
 	// 4,000,000). Beyond it connections end early, half-open ones first.
 	MaxConnections int
+	// Active is after how much time a connection that goes on yields an interim
+	// record (0: never; at least MinActive otherwise). First records come up to a
+	// twelfth later. Where the table is nearly full, connections without one get
+	// none, since what was reported takes memory: Stats.InterimSkipped.
+	Active time.Duration
 }
+
+// MinActive is the least Config.Active.
+const MinActive = time.Second
 
 // Validate reports what is wrong with the configuration.
 func (c Config) Validate() error {
@@ -96,6 +106,9 @@ func (c Config) Validate() error {
 		if d < 0 {
 			return fmt.Errorf("timeout %v is negative", d)
 		}
+	}
+	if c.Active != 0 && c.Active < MinActive {
+		return fmt.Errorf("active timeout %v is below the least of %v", c.Active, MinActive)
 	}
 	return nil
 }
@@ -123,6 +136,7 @@ func New[S any](cfg Config, streams func(shard int) Streams[S]) (*Table[S], erro
 	t := &Table[S]{servers: newServerPorts()}
 	for i := range t.shards {
 		t.shards[i].init(cfg.Timeouts.WithDefaults(), max(1, limit/flow.Shards), t.servers, streams(i))
+		t.shards[i].initActive(cfg.Active, i)
 	}
 	return t, nil
 }
@@ -132,14 +146,25 @@ func New[S any](cfg Config, streams func(shard int) Streams[S]) (*Table[S], erro
 // well, and end in the following calls.
 const maxExpire = 1024
 
-// Process feeds the packets of one shard, pkts[i] for each i in idx, and then
-// ends what has timed out by now, the highest time seen in the input. Ended
-// connections are added to out.
-func (t *Table[S]) Process(shard int, pkts []flow.Packet, idx []uint32, now flow.Time, out *flow.ConnBatch) {
+// Moment is a point in the course of the input.
+type Moment struct {
+	// Now is the time by which timers run.
+	Now flow.Time
+	// Lost is how many packets of the input were lost before.
+	Lost uint64
+}
+
+// Process feeds the packets of one shard, pkts[i] for each i in idx, then ends
+// what has timed out, and reports what goes on for long. Packets that were lost
+// since the call before mark the connections that were open then. Records are
+// added to out.
+func (t *Table[S]) Process(shard int, pkts []flow.Packet, idx []uint32, at Moment, out *flow.ConnBatch) {
 	s := &t.shards[shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.out = out
+	s.noteLoss(at)
+	s.noteTime(at.Now)
 	for len(idx) > 0 {
 		n := min(len(idx), ahead)
 		s.warm(pkts, idx[:n])
@@ -148,20 +173,22 @@ func (t *Table[S]) Process(shard int, pkts []flow.Packet, idx []uint32, now flow
 		}
 		idx = idx[n:]
 	}
-	s.expire(now, maxExpire)
+	s.expire(at.Now, maxExpire)
+	s.sweep(at.Now)
 	s.out = nil
 }
 
 // Flush ends connections of a shard, at most limit of them: those that have
-// timed out by now as such, the others as ended by force. It reports whether
-// there are more.
-func (t *Table[S]) Flush(shard int, now flow.Time, limit int, out *flow.ConnBatch) (more bool) {
+// timed out as such, the others as ended by force. It reports whether there are
+// more.
+func (t *Table[S]) Flush(shard int, at Moment, limit int, out *flow.ConnBatch) (more bool) {
 	s := &t.shards[shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.out = out
+	s.noteLoss(at)
 	s.index.keep = true // no point in copying what is about to be dropped
-	limit = s.expire(now, limit)
+	limit = s.expire(at.Now, limit)
 	for class := range s.lists {
 		for ; s.lists[class].head != none && limit > 0; limit-- {
 			s.end(s.lists[class].head, flow.EndForced)
@@ -194,6 +221,8 @@ type Stats struct {
 	Open               int
 	OpenPeak           int // sum of the shards' peaks
 	HistoryLettersLost uint64
+	Interim            uint64 // records of connections that went on
+	InterimSkipped     uint64 // such that were due while the table was nearly full
 }
 
 // Stats returns the sum of all shards' counters.
@@ -214,6 +243,8 @@ func (t *Table[S]) Stats() Stats {
 		sum.Open += st.Open
 		sum.OpenPeak += st.OpenPeak
 		sum.HistoryLettersLost += st.HistoryLettersLost
+		sum.Interim += st.Interim
+		sum.InterimSkipped += st.InterimSkipped
 	}
 	return sum
 }
@@ -234,10 +265,13 @@ type shard[S any] struct {
 	servers   *serverPorts
 	streams   Streams[S]
 	out       *flow.ConnBatch
-	record    flow.Connection // scratch of end
-	history   []byte          // scratch of end
+	record    flow.Connection // scratch of describe
+	total     flow.Totals     // scratch of describe
+	history   []byte          // scratch of describe
 	stats     Stats
-	warmed    uint32 // keeps the compiler from dropping the reads of warm
+	losses
+	sweeper
+	warmed uint32 // keeps the compiler from dropping the reads of warm
 
 	_ [64]byte // keeps two shards' locks out of one cache line
 }
@@ -245,6 +279,7 @@ type shard[S any] struct {
 func (s *shard[S]) init(t Timeouts, limit int, servers *serverPorts, streams Streams[S]) {
 	s.limit, s.servers, s.streams = limit, servers, streams
 	s.free = none
+	s.moved = -1 << 62 // long ago
 	s.timeout = [classes]flow.Time{
 		classAttempt:     flow.Time(t.Attempt),
 		classClosing:     flow.Time(t.Close),

@@ -48,7 +48,11 @@ func (c *calls) Datagram(_ *flow.Tuple, _ *int32, dir flow.Dir, p *flow.Packet) 
 	c.add("datagram %d %d", dir, len(p.Payload))
 	return len(p.Payload) == mistaken
 }
+func (c *calls) Services(*int32) string           { return "" }
 func (c *calls) Close(*flow.Tuple, *int32) string { return "" }
+
+// moment is a time at which nothing was lost yet.
+func moment(now flow.Time) flowtable.Moment { return flowtable.Moment{Now: now} }
 
 // ends are the two endpoints of the scripts below.
 var (
@@ -133,7 +137,7 @@ func run(t *testing.T, cfg flowtable.Config, pkts []flow.Packet) ([]flow.Connect
 	}
 	var out flow.ConnBatch
 	for i := range pkts {
-		table.Process(0, pkts, []uint32{uint32(i)}, pkts[i].Now, &out)
+		table.Process(0, pkts, []uint32{uint32(i)}, moment(pkts[i].Now), &out)
 	}
 	flush(table, 0, pkts[len(pkts)-1].Now, &out)
 	return out.Conns, c, table.Stats()
@@ -141,7 +145,7 @@ func run(t *testing.T, cfg flowtable.Config, pkts []flow.Packet) ([]flow.Connect
 
 // flush ends all connections of a shard, a few at a time.
 func flush(table *flowtable.Table[int32], shard int, now flow.Time, out *flow.ConnBatch) {
-	for table.Flush(shard, now, 7, out) {
+	for table.Flush(shard, moment(now), 7, out) {
 	}
 }
 
@@ -366,7 +370,7 @@ func TestGapsCountOnlyWhileClean(t *testing.T) {
 	var out flow.ConnBatch
 	feed := func(text string) {
 		for _, p := range script(t, text, 40000, 80) {
-			table.Process(0, []flow.Packet{p}, []uint32{0}, p.Now, &out)
+			table.Process(0, []flow.Packet{p}, []uint32{0}, moment(p.Now), &out)
 		}
 	}
 	feed("0 > S 0 0 0\n0.1 < SA 0 1 0") // the SYN's acknowledgment, in a clean state

@@ -42,7 +42,7 @@ func TestFullTableEndsHalfOpenFirst(t *testing.T) {
 	var out flow.ConnBatch
 	feed := func(pkts []flow.Packet) {
 		for s, idx := range shardOf(pkts) {
-			table.Process(s, pkts, idx, pkts[len(pkts)-1].Now, &out)
+			table.Process(s, pkts, idx, moment(pkts[len(pkts)-1].Now), &out)
 		}
 	}
 	// A few answered connections in each shard, then far more SYNs than fit.
@@ -121,7 +121,7 @@ func TestRandomTraffic(t *testing.T) {
 		list[len(list)-1].pkts++
 		list[len(list)-1].bytes += uint64(p.IPLen)
 		want[k], last[k] = list, now
-		table.Process(3, []flow.Packet{p}, []uint32{0}, now, &out)
+		table.Process(3, []flow.Packet{p}, []uint32{0}, moment(now), &out)
 	}
 	flush(table, 3, now, &out)
 	got := map[key][]counts{}
@@ -178,7 +178,7 @@ func TestNoAllocationPerPacket(t *testing.T) {
 			idx = append(idx, uint32(2*i), uint32(2*i+1))
 		}
 		out.Reset()
-		table.Process(0, pkts, idx, now, &out)
+		table.Process(0, pkts, idx, moment(now), &out)
 	}
 	round()
 	round()
@@ -198,6 +198,7 @@ func (nop) Fin(*flow.Tuple, *int32, flow.Dir, flow.Time)                       {
 func (nop) Flip(*int32)                                                        {}
 func (nop) Datagram(*flow.Tuple, *int32, flow.Dir, *flow.Packet) bool          { return false }
 func (nop) Midstream(*int32)                                                   {}
+func (nop) Services(*int32) string                                             { return "" }
 func (nop) Close(*flow.Tuple, *int32) string                                   { return "" }
 
 func BenchmarkProcess(b *testing.B) {
@@ -218,14 +219,14 @@ func BenchmarkProcess(b *testing.B) {
 	}
 	for base := 0; base < conns; base += len(pkts) {
 		for s, idx := range fill(func(i int) int { return base + i }) {
-			table.Process(s, pkts, idx, 1e9, &out)
+			table.Process(s, pkts, idx, moment(1e9), &out)
 		}
 	}
 	idx := fill(func(int) int { return rng.IntN(conns) })
 	b.ReportAllocs()
 	for b.Loop() {
 		for s := range idx {
-			table.Process(s, pkts, idx[s], 1e9, &out)
+			table.Process(s, pkts, idx[s], moment(1e9), &out)
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(pkts)), "ns/packet")

@@ -65,6 +65,9 @@ func (s *shard[S]) packet(p *flow.Packet) {
 		e.last = p.TS
 	}
 	if used {
+		if e.flags&flagQuiet != 0 {
+			s.resume(e)
+		}
 		s.touch(i, e, p.Now)
 	}
 }
@@ -110,6 +113,7 @@ func (s *shard[S]) begin(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
 			UID: flow.UID(p), Src: p.Src, Dst: p.Dst, Sport: p.Sport, Dport: p.Dport, Proto: p.Proto,
 		},
 		tag: tag, code: p.Code, vlan: p.VLAN, first: p.TS, last: p.TS,
+		epoch: s.epoch, stamp: s.begun,
 	}
 	if p.OneWay {
 		e.flags = flagOneWay

@@ -217,6 +217,7 @@ func (s *shard[S]) flip(e *entry[S]) {
 		x.gaps[0], x.gaps[1] = x.gaps[1], x.gaps[0]
 		x.zeroWindows[0], x.zeroWindows[1] = x.zeroWindows[1], x.zeroWindows[0]
 		x.checksums[0], x.checksums[1] = x.checksums[1], x.checksums[0]
+		x.reported.flip()
 	}
 	s.streams.Flip(&e.stream)
 	if e.histLen == 1 && e.hist[0] == 'H' {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"weir/internal/command"
 	"weir/internal/config"
 	"weir/store"
 	"weir/store/lakequery"
@@ -88,7 +89,7 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	p.DurationVar(&o.timeout, "timeout", 0, "give up after this long (default: never)")
 	p.StringVar(&o.tz, "tz", "Local", "time `zone` of times in filters and lists, as Europe/Paris or UTC")
 	o.list.addFlags(cmd.Flags())
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
 	cmd.AddCommand(o.newSQL(), o.newStatus())
@@ -104,7 +105,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if cmd.HasParent() {
 		err = fmt.Errorf("unexpected argument %q", args[0])
 	}
-	return &usageError{err}
+	return &command.UsageError{Err: err}
 }
 
 // perRun lists the flags that make one question; files and environment do not
@@ -128,7 +129,7 @@ func (o *options) complete(cmd *cobra.Command, _ []string) error {
 		flags.AddFlagSet(sub.Flags())
 	}
 	if err := config.Apply(flags, "flowcli", o.config, perRun()...); err != nil {
-		return &usageError{err}
+		return &command.UsageError{Err: err}
 	}
 	if o.store == "" {
 		path, err := config.DefaultStore()
@@ -138,17 +139,17 @@ func (o *options) complete(cmd *cobra.Command, _ []string) error {
 		o.store = path
 	}
 	if strings.Contains(o.store, "://") {
-		return &usageError{fmt.Errorf("--store %s: only directories are known", o.store)}
+		return &command.UsageError{Err: fmt.Errorf("--store %s: only directories are known", o.store)}
 	}
 	if o.timeout < 0 {
-		return &usageError{fmt.Errorf("--timeout %v is negative", o.timeout)}
+		return &command.UsageError{Err: fmt.Errorf("--timeout %v is negative", o.timeout)}
 	}
 	var err error
 	if o.zone, err = time.LoadLocation(o.tz); err != nil {
-		return &usageError{fmt.Errorf("--tz: %w", err)}
+		return &command.UsageError{Err: fmt.Errorf("--tz: %w", err)}
 	}
 	if err := o.limits().Validate(); err != nil {
-		return &usageError{err}
+		return &command.UsageError{Err: err}
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"weir/internal/command"
 	"weir/internal/term"
 	"weir/store"
 	"weir/store/lake"
@@ -96,7 +97,7 @@ func (o *options) query() (store.Query, error) {
 // runList runs the command without subcommand.
 func (o *options) runList(ctx context.Context) error {
 	if err := o.list.check(); err != nil {
-		return &usageError{err}
+		return &command.UsageError{Err: err}
 	}
 	if o.list.init {
 		return o.initStore()

@@ -8,12 +8,11 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
-	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"weir/internal/command/commandtest"
 	"weir/internal/flow"
 	"weir/store/lake"
 )
@@ -28,39 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
-		UpdateScripts:       *update,
-		RequireExplicitExec: true,
-		RequireUniqueNames:  true,
-		Setup: func(env *testscript.Env) error {
-			env.Setenv("WEIR_STORE", env.WorkDir+"/lake")
-			env.Setenv("HOME", env.WorkDir)
-			env.Setenv("TZ", "UTC")
-			return nil
-		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"status": status},
-	})
-}
-
-// status runs a command and checks its exit code: status CODE COMMAND [ARG…].
-func status(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: status CODE COMMAND [ARG...]")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	got := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		bad := new(exec.ExitError)
-		if !errors.As(err, &bad) {
-			ts.Fatalf("%v", err)
-		}
-		got = bad.ExitCode()
-	}
-	if got != want {
-		ts.Fatalf("exit code %d, want %d", got, want)
-	}
+	testscript.Run(t, commandtest.Params(*update))
 }
 
 // makeLake writes a store of a few connections: mklake STORE.

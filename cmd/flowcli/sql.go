@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir/internal/command"
 	"weir/internal/term"
 	"weir/store"
 )
@@ -45,7 +46,7 @@ func (o *options) newSQL() *cobra.Command {
 		Example: sqlExamples,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return &usageError{fmt.Errorf("sql takes one query in quotes, or - for standard input; got %d arguments", len(args))}
+				return &command.UsageError{Err: fmt.Errorf("sql takes one query in quotes, or - for standard input; got %d arguments", len(args))}
 			}
 			return nil
 		},
@@ -65,7 +66,7 @@ func (o *options) runSQL(ctx context.Context, text string) error {
 	case "json":
 		print = printJSON
 	default:
-		return &usageError{fmt.Errorf("--format %q is none of table, csv, json", o.sql.format)}
+		return &command.UsageError{Err: fmt.Errorf("--format %q is none of table, csv, json", o.sql.format)}
 	}
 	if text == "-" {
 		data, err := io.ReadAll(io.LimitReader(o.stdin, maxStdin))

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"weir/flowtable"
+	"weir/internal/command"
 	"weir/internal/config"
 	"weir/internal/sensor"
 )
@@ -76,7 +77,7 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		Args:          cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.complete(cmd.Flags(), args); err != nil {
-				return &usageError{err}
+				return &command.UsageError{Err: err}
 			}
 			return readCaptures(cmd.Context(), o, stdin, stdout, stderr)
 		},
@@ -110,7 +111,7 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
 	f.StringVar(&o.profile, "cpu-profile", "", "write a CPU profile to this `file`")
 	f.Lookup("cpu-profile").Hidden = true
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("sensor {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
 	return cmd

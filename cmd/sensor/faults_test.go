@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/internal/command"
 	"weir/internal/traffic"
 	"weir/store/lake"
 )
@@ -205,8 +206,8 @@ func TestInterrupt(t *testing.T) {
 					}
 				})
 				got := finish(t, cmd)
-				if got.code != exitInterrupted {
-					t.Errorf("exit code %d, want %d: %s", got.code, exitInterrupted, got.stderr)
+				if got.code != command.Interrupted {
+					t.Errorf("exit code %d, want %d: %s", got.code, command.Interrupted, got.stderr)
 				}
 				if got.took > 2*time.Second {
 					t.Errorf("it took %v to end", got.took)
@@ -242,8 +243,8 @@ func TestDiskFull(t *testing.T) {
 	}
 	check := func(t *testing.T, got outcome) {
 		t.Helper()
-		if got.code != exitFailed || strings.Count(got.stderr, "\n") != 1 || !strings.Contains(got.stderr, "no space left") {
-			t.Errorf("exit code %d, stderr %q, want %d and one line about the space", got.code, got.stderr, exitFailed)
+		if got.code != command.Failed || strings.Count(got.stderr, "\n") != 1 || !strings.Contains(got.stderr, "no space left") {
+			t.Errorf("exit code %d, stderr %q, want %d and one line about the space", got.code, got.stderr, command.Failed)
 		}
 	}
 	for _, size := range []string{"4k", "64k", "1m", "4m"} {
@@ -299,8 +300,8 @@ func TestUnreadable(t *testing.T) {
 		}, cmd.Args[1:]...)...)
 	}
 	got := finish(t, cmd)
-	if got.code != exitFailed || strings.Count(got.stderr, "\n") != 1 || !strings.Contains(got.stderr, "permission denied") {
-		t.Errorf("exit code %d, stderr %q, want %d and one line about the permission", got.code, got.stderr, exitFailed)
+	if got.code != command.Failed || strings.Count(got.stderr, "\n") != 1 || !strings.Contains(got.stderr, "permission denied") {
+		t.Errorf("exit code %d, stderr %q, want %d and one line about the permission", got.code, got.stderr, command.Failed)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"weir/capture"
+	"weir/internal/command"
 	"weir/internal/flow"
 	"weir/internal/sensor"
 	"weir/internal/zeeklog"
@@ -108,7 +109,7 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 		_, badFilter := errors.AsType[*capture.FilterError](err)
 		_, badUse := errors.AsType[*capture.UsageError](err)
 		if badFilter || badUse {
-			return &usageError{err}
+			return &command.UsageError{Err: err}
 		}
 		return err
 	}
@@ -121,7 +122,7 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 		return err
 	}
 	defer func() {
-		if err != nil && !errors.Is(err, errPartial) {
+		if err != nil && !errors.Is(err, command.ErrPartial) {
 			r.abort()
 		}
 	}()
@@ -346,7 +347,7 @@ func (r *reading) run(ctx context.Context) error {
 		summarize(r.stdout, stats, p.Stats(), time.Since(began), r.o)
 	}
 	if partial {
-		return errPartial
+		return command.ErrPartial
 	}
 	return nil
 }

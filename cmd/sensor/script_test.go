@@ -7,13 +7,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"weir/internal/command/commandtest"
 	"weir/internal/traffic"
 	"weir/store/lake"
 )
@@ -29,41 +29,9 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
-		UpdateScripts:       *update,
-		RequireExplicitExec: true,
-		RequireUniqueNames:  true,
-		Setup: func(env *testscript.Env) error {
-			env.Setenv("WEIR_STORE", env.WorkDir+"/lake")
-			env.Setenv("HOME", env.WorkDir)
-			return nil
-		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"status": status,
-			"head":   head,
-		},
-	})
-}
-
-// status runs a command and checks its exit code: status CODE COMMAND [ARG…].
-func status(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: status CODE COMMAND [ARG...]")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	got := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		bad := new(exec.ExitError)
-		if !errors.As(err, &bad) {
-			ts.Fatalf("%v", err)
-		}
-		got = bad.ExitCode()
-	}
-	if got != want {
-		ts.Fatalf("exit code %d, want %d", got, want)
-	}
+	params := commandtest.Params(*update)
+	params.Cmds["head"] = head
+	testscript.Run(t, params)
 }
 
 // head writes the first bytes of a file to another one: head BYTES FROM TO.

@@ -244,8 +244,8 @@ const (
 )
 
 // Connection is one record of a connection: all of it or, where interim records
-// are asked for, what came since the record before. History and TunnelParents
-// point into memory of the batch that carries the connection.
+// are asked for, what came since the record before. History, Total and
+// TunnelParents point into memory of the batch that carries the connection.
 type Connection struct {
 	Tuple
 	// First and Last are the times of the first and of the last packet that
@@ -286,7 +286,7 @@ type Connection struct {
 
 // Totals are the counters of a whole connection, those of Connection.
 type Totals struct {
-	First                Time
+	First, Last          Time
 	CSPkts, SCPkts       uint64
 	CSBytes, SCBytes     uint64
 	CSPayload, SCPayload uint64
@@ -297,7 +297,7 @@ type Totals struct {
 func (c *Connection) Whole() Connection {
 	w := *c
 	if t := c.Total; t != nil {
-		w.First, w.Total, w.Count = t.First, nil, 1
+		w.First, w.Last, w.Total, w.Count = t.First, t.Last, nil, 1
 		w.CSPkts, w.SCPkts, w.CSBytes, w.SCBytes = t.CSPkts, t.SCPkts, t.CSBytes, t.SCBytes
 		w.CSPayload, w.SCPayload, w.Missed = t.CSPayload, t.SCPayload, t.Missed
 	}
@@ -311,12 +311,13 @@ func (c *Connection) Duration() int64 { return c.Last.Micro() - c.First.Micro() 
 // ConnBatch is a batch of ended connections on its way to the store. The owner
 // passes it on whole; Reset makes it reusable once nobody holds it.
 type ConnBatch struct {
-	Conns []Connection
-	text  []byte
-	uids  []uint64
+	Conns  []Connection
+	text   []byte
+	uids   []uint64
+	totals []Totals
 }
 
-// Add appends c, copying its History and TunnelParents into the batch.
+// Add appends c, copying its History, Total and TunnelParents into the batch.
 func (b *ConnBatch) Add(c *Connection) {
 	b.Conns = append(b.Conns, *c)
 	d := &b.Conns[len(b.Conns)-1]
@@ -324,7 +325,8 @@ func (b *ConnBatch) Add(c *Connection) {
 	b.text = append(b.text, c.History...)
 	d.History = b.text[n:len(b.text):len(b.text)]
 	if c.Total != nil {
-		d.Total = new(*c.Total)
+		b.totals = append(b.totals, *c.Total)
+		d.Total = &b.totals[len(b.totals)-1]
 	}
 	d.TunnelParents = nil
 	if len(c.TunnelParents) > 0 {
@@ -340,7 +342,7 @@ func (b *ConnBatch) Len() int { return len(b.Conns) }
 // Reset empties the batch and keeps its memory.
 func (b *ConnBatch) Reset() {
 	clear(b.Conns)
-	b.Conns, b.text, b.uids = b.Conns[:0], b.text[:0], b.uids[:0]
+	b.Conns, b.text, b.uids, b.totals = b.Conns[:0], b.text[:0], b.uids[:0], b.totals[:0]
 }
 
 // Shards is the number of shards of the flow table, whatever the number of

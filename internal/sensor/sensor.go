@@ -13,6 +13,7 @@ import (
 	"io"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -46,7 +47,10 @@ type Config struct {
 	// the table, reassembly and dissectors get fixed shares of it.
 	Memory   int64
 	Timeouts flowtable.Timeouts
-	Sinks    []Sink
+	// Active is after how much time a connection that goes on yields an interim
+	// record; 0 is never, which is right for files.
+	Active time.Duration
+	Sinks  []Sink
 }
 
 // DefaultMemory is the memory cap where none is given.
@@ -60,7 +64,7 @@ func (c Config) Validate() error {
 	if c.Memory < MinMemory && c.Memory != 0 {
 		return fmt.Errorf("memory %d is below the least of %d bytes", c.Memory, int64(MinMemory))
 	}
-	return flowtable.Config{Timeouts: c.Timeouts}.Validate()
+	return flowtable.Config{Timeouts: c.Timeouts, Active: c.Active}.Validate()
 }
 
 // MinMemory is the least memory cap: what buffers of fixed size take, and a
@@ -110,7 +114,7 @@ func New(cfg Config) (*Pipeline, error) {
 		}
 	}
 	table, err := flowtable.New(flowtable.Config{
-		Timeouts:       cfg.Timeouts,
+		Timeouts: cfg.Timeouts, Active: cfg.Active,
 		MaxConnections: int(share(tableShare)) / flowtable.EntrySize[stream](),
 	}, func(shard int) flowtable.Streams[stream] { return p.shards[shard] })
 	if err != nil {
@@ -153,7 +157,7 @@ func (p *Pipeline) Run(ctx context.Context, src Source) error {
 					return err
 				}
 			}
-			p.stats.connections.Add(uint64(b.Len()))
+			p.stats.countConnections(b)
 			b.Reset()
 			return nil
 		})

@@ -17,6 +17,15 @@ type counters struct {
 	intel       []atomic.Uint64 // by kind
 }
 
+// countConnections counts each connection once, with its first record.
+func (c *counters) countConnections(b *flow.ConnBatch) {
+	var n uint64
+	for i := range b.Conns {
+		n += b.Conns[i].Count
+	}
+	c.connections.Add(n)
+}
+
 func (c *counters) countIntel(b *flow.IntelBatch) {
 	n := make([]uint64, len(c.intel))
 	for i := range b.Recs {
@@ -29,7 +38,8 @@ func (c *counters) countIntel(b *flow.IntelBatch) {
 
 // Stats says what a pipeline has done so far.
 type Stats struct {
-	// Connections and Intel (by kind) were handed to the sinks.
+	// Connections and Intel (by kind) were handed to the sinks; of a connection
+	// that goes on, its first interim record.
 	Connections uint64
 	Intel       []uint64
 	Table       flowtable.Stats

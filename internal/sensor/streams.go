@@ -70,6 +70,9 @@ func (x *streams) Datagram(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packe
 	return s.app.Reversed() != before
 }
 
+// Services implements flowtable.Streams.
+func (x *streams) Services(s *stream) string { return x.dissect.Service(s.app) }
+
 // Close implements flowtable.Streams.
 func (x *streams) Close(t *flow.Tuple, s *stream) string {
 	x.pool.Close(&s.order)

@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"weir/capture"
+	"weir/flowtable"
 	"weir/internal/flow"
 )
 
@@ -26,7 +27,7 @@ type worker struct {
 	blocks chan *capture.Block
 	conns  *flow.ConnBatch
 	intel  *flow.IntelBatch
-	now    flow.Time
+	at     flowtable.Moment
 }
 
 func newWorker(p *Pipeline, number int) *worker {
@@ -50,13 +51,13 @@ func (w *worker) run(ctx context.Context) error {
 			if !ok {
 				return w.finish(ctx)
 			}
+			w.at = flowtable.Moment{Now: b.Now, Lost: b.Lost}
 			for s := w.number; s < flow.Shards; s += w.p.cfg.Workers {
-				w.p.table.Process(s, b.Packets, b.Shard(s), b.Now, w.conns)
+				w.p.table.Process(s, b.Packets, b.Shard(s), w.at, w.conns)
 				if err := w.send(ctx, batchRecords); err != nil {
 					return err
 				}
 			}
-			w.now = b.Now
 			b.Release()
 		case <-ctx.Done():
 			return ctx.Err()
@@ -71,7 +72,7 @@ func (w *worker) finish(ctx context.Context) error {
 	}
 	for s := w.number; s < flow.Shards; s += w.p.cfg.Workers {
 		for more := true; more; {
-			more = w.p.table.Flush(s, w.now, batchRecords, w.conns)
+			more = w.p.table.Flush(s, w.at, batchRecords, w.conns)
 			if err := w.send(ctx, batchRecords); err != nil {
 				return err
 			}

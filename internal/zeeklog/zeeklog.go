@@ -50,6 +50,7 @@ type log struct {
 	line   []byte
 	first  bool // no field of the current JSON line was written yet
 	index  int
+	live   *liveFile // where lines go in a live run, instead of file
 }
 
 type field struct{ name, zeekType string }
@@ -59,12 +60,16 @@ func Create(cfg Config) (*Logs, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make log directory: %w", err)
 	}
+	return newLogs(cfg), nil
+}
+
+func newLogs(cfg Config) *Logs {
 	l := &Logs{cfg: cfg, kinds: flow.Kinds(), local: locals()}
 	l.conn = &log{cfg: cfg, name: "conn", fields: connFields()}
 	for i := range l.kinds {
 		l.intel = append(l.intel, &log{cfg: cfg, name: l.kinds[i].Name, fields: intelFields(&l.kinds[i])})
 	}
-	return l, nil
+	return l
 }
 
 func idFields() []field {
@@ -224,7 +229,7 @@ func (g *log) attr(b *flow.IntelBatch, rec, attr int, info *flow.Attr) {
 
 // open makes the temporary file at the first record.
 func (g *log) open() error {
-	if g.file != nil {
+	if g.file != nil || g.live != nil {
 		return nil
 	}
 	f, err := os.CreateTemp(g.cfg.Dir, "."+g.name+".log.*")
@@ -238,20 +243,33 @@ func (g *log) open() error {
 	}
 	g.file, g.temp = f, f.Name()
 	g.w = bufio.NewWriterSize(f, 256<<10)
+	_, err = g.w.WriteString(g.header(time.Now()))
+	return err
+}
+
+// stampLayout is how the #open and #close lines show times.
+const stampLayout = "2006-01-02-15-04-05"
+
+// header returns the lines that begin a log, footer the one that ends it; there
+// are none in JSON.
+func (g *log) header(now time.Time) string {
 	if g.cfg.JSON {
-		return nil
+		return ""
 	}
 	names, types := make([]string, len(g.fields)), make([]string, len(g.fields))
 	for i, f := range g.fields {
 		names[i], types[i] = f.name, f.zeekType
 	}
-	fmt.Fprintf(g.w, "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\t%s\n#open\t%s\n#fields\t%s\n#types\t%s\n",
-		g.name, stamp(), strings.Join(names, "\t"), strings.Join(types, "\t"))
-	return nil
+	return fmt.Sprintf("#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\t%s\n#open\t%s\n#fields\t%s\n#types\t%s\n",
+		g.name, now.Format(stampLayout), strings.Join(names, "\t"), strings.Join(types, "\t"))
 }
 
-// stamp is the time of the #open and #close lines.
-func stamp() string { return time.Now().Format("2006-01-02-15-04-05") }
+func (g *log) footer(now time.Time) string {
+	if g.cfg.JSON {
+		return ""
+	}
+	return "#close\t" + now.Format(stampLayout) + "\n"
+}
 
 // Finish writes everything to the temporary files, so that Commit has nothing
 // left to do that needs space.
@@ -305,9 +323,7 @@ func (g *log) finish() error {
 	if g.file == nil {
 		return nil
 	}
-	if !g.cfg.JSON {
-		fmt.Fprintf(g.w, "#close\t%s\n", stamp())
-	}
+	_, _ = g.w.WriteString(g.footer(time.Now())) // Flush tells
 	err := g.w.Flush()
 	if cerr := g.file.Close(); err == nil {
 		err = cerr
@@ -339,6 +355,10 @@ func (g *log) end() error {
 		g.line = append(g.line, '}')
 	}
 	g.line = append(g.line, '\n')
+	if g.live != nil {
+		g.live.add(g.line)
+		return nil
+	}
 	if _, err := g.w.Write(g.line); err != nil {
 		return fmt.Errorf("write %s.log: %w", g.name, err)
 	}

@@ -94,9 +94,14 @@ type Import struct {
 	Version string `json:"version,omitempty"`
 	// Truncated says that a part of an input was skipped.
 	Truncated bool `json:"truncated,omitempty"`
+	// Lost is the number of records that could not be stored.
+	Lost int64 `json:"lost,omitempty"`
 	// Open says that the import goes on, or was killed: it was published, and
 	// not committed yet.
 	Open bool `json:"open,omitempty"`
+	// Killed says that the import's process ended without saying so: what it
+	// had published is there, the rest is not.
+	Killed bool `json:"killed,omitempty"`
 }
 
 // Input is one file of an import and what identifies its content.

@@ -3,6 +3,7 @@
 package lake
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/parquet-go/parquet-go"
@@ -161,6 +163,7 @@ type partWriter struct {
 	conns   int64
 	span    timeSpan
 	used    uint64 // when it was last written to
+	failed  bool   // a chunk is incomplete: the part is of no use
 }
 
 // partError says what failed. The library tells which page it was writing;
@@ -197,7 +200,7 @@ func (p *partWriter) open(name string, day int64) error {
 	p.out.sum.Reset()
 	p.encoder.Reset(&p.out)
 	p.columns = p.encoder.ColumnWriters()
-	p.day, p.rows, p.group, p.conns, p.span = day, 0, 0, 0, timeSpan{}
+	p.day, p.rows, p.group, p.conns, p.span, p.failed = day, 0, 0, 0, timeSpan{}, false
 	return nil
 }
 
@@ -257,7 +260,7 @@ type partSet struct {
 	id     string
 	vers   string
 	codec  *codec
-	seq    int
+	seq    *atomic.Int64 // numbers the parts of the table within the import
 	clock  uint64
 	open   []*partWriter
 	spare  *partWriter
@@ -268,13 +271,6 @@ type partSet struct {
 
 // maxOpenDays bounds how many days of a table are written at the same time.
 const maxOpenDays = 4
-
-// newSet returns the parts of a table within the import.
-func (w *Writer) newSet(t Table, c *codec) *partSet {
-	return &partSet{
-		table: t, schema: schemaOf(&t), dir: w.dir, id: w.imp.ID, vers: w.imp.Version, codec: c,
-	}
-}
 
 // has reports whether a part for the day is open, or can be without closing
 // another one.
@@ -314,9 +310,9 @@ func (s *partSet) part(day int64) (*partWriter, error) {
 	if p == nil {
 		p = &partWriter{encoder: newEncoder(s.schema, s.codec, s.vers)}
 	}
-	s.seq++
-	name := fmt.Sprintf("%s-%s-%05d%s", s.table.Name, s.id, s.seq, partSuffix)
+	name := fmt.Sprintf("%s-%s-%05d%s", s.table.Name, s.id, s.seq.Add(1), partSuffix)
 	if err := p.open(filepath.Join(s.dir, name), day); err != nil {
+		s.spare = p
 		return nil, fmt.Errorf("open part: %w", err)
 	}
 	p.used = s.clock
@@ -324,13 +320,22 @@ func (s *partSet) part(day int64) (*partWriter, error) {
 	return p, nil
 }
 
-// finish closes the i-th open part.
+// finish closes the i-th open part. One that failed, or fails now, is dropped,
+// its file too: it may be what fills the disk.
 func (s *partSet) finish(i int) error {
 	p := s.open[i]
 	s.open = slices.Delete(s.open, i, i+1)
 	s.spare = p
+	name := p.out.file.Name()
+	if p.failed {
+		p.discard()
+		_ = os.Remove(name) // else it goes with the import's directory
+		return nil          // it was reported when it failed
+	}
 	part, err := p.close(s.table.Name, s.id)
 	if err != nil {
+		p.discard()
+		_ = os.Remove(name)
 		return partError(err)
 	}
 	s.closed = append(s.closed, part)
@@ -345,14 +350,13 @@ func (s *partSet) settle(p *partWriter) error {
 	return s.finish(slices.Index(s.open, p))
 }
 
-// finishAll closes every open part.
+// finishAll closes every open part, and returns the first error.
 func (s *partSet) finishAll() error {
+	var err error
 	for len(s.open) > 0 {
-		if err := s.finish(0); err != nil {
-			return err
-		}
+		err = cmp.Or(err, s.finish(0))
 	}
-	return nil
+	return err
 }
 
 // discard closes the files of the open parts, which are not wanted.

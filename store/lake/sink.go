@@ -49,34 +49,44 @@ func (s *timeSpan) add(first, last int64) {
 	s.first, s.last = min(s.first, first), max(s.last, last)
 }
 
-// sinkError says why a sink takes nothing more.
-func sinkError(closed bool, err error) error {
-	if err == nil && closed {
-		return ErrFinished
-	}
-	return err
-}
-
-// connSink takes connections. Its mutex guards everything in it.
+// connSink takes connections. Its mutex guards the fields; the table that a
+// publication has taken out belongs to the publication.
 type connSink struct {
 	mu     sync.Mutex
 	closed bool
+	cur    *connTable
+	// spare takes the place of cur in a publication; nil until there was one.
+	// Writer.state guards it, not the mutex.
+	spare *connTable
+}
+
+// connTable is the connections since the last publication. It is not safe for
+// concurrent use.
+type connTable struct {
 	err    error // the first failure; nothing is written after it
 	set    *partSet
 	labels *labels
 	// later holds connections of days that no open part is for, so that days
 	// in disorder do not become a part for each row.
 	later flow.ConnBatch
-	count int64
-	span  timeSpan
+	taken int64 // rows that came in, written or not
 
 	order []dayRow          // scratch space
 	day   []flow.Connection // scratch space
 }
 
+// take adds connections. All of them count as taken, whatever becomes of them.
+func (s *connTable) take(rows []flow.Connection) error {
+	s.taken += int64(len(rows))
+	if s.err == nil {
+		s.err = s.add(rows, false)
+	}
+	return s.err
+}
+
 // add writes connections to the parts of their days. Unless they are due now,
 // those of further days wait until there are many of them.
-func (s *connSink) add(rows []flow.Connection, due bool) error {
+func (s *connTable) add(rows []flow.Connection, due bool) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -117,45 +127,103 @@ func (s *connSink) add(rows []flow.Connection, due bool) error {
 }
 
 // flush writes the connections that waited.
-func (s *connSink) flush() error {
+func (s *connTable) flush() error {
 	err := s.add(s.later.Conns, true)
 	s.later.Reset()
 	return err
 }
 
 // write writes connections of one day.
-func (s *connSink) write(day int64, rows []flow.Connection) error {
+func (s *connTable) write(day int64, rows []flow.Connection) error {
 	p, err := s.set.part(day)
 	if err != nil {
 		return err
 	}
 	if err := s.set.writeConns(p, rows, s.labels); err != nil {
+		p.failed = true
 		return partError(err)
-	}
-	for i := range rows {
-		s.count += clamp(rows[i].Count)
-		s.span.add(rows[i].First.Micro(), rows[i].Last.Micro())
 	}
 	return s.set.settle(p)
 }
 
-// intelSink takes intel. Its mutex guards everything in it.
+// finish writes what waits and closes the parts. A part that fails is dropped,
+// the others are there also after an error. The table is empty then, lost says
+// how many of the rows that it took are in no part.
+func (s *connTable) finish() (parts []Part, lost int64, err error) {
+	if s.err == nil {
+		s.err = s.flush()
+	}
+	s.later.Reset() // also what was not written after an error
+	ferr := s.set.finishAll()
+	parts, lost, err = s.set.closed, s.taken, cmp.Or(s.err, ferr)
+	s.set.closed, s.taken, s.err = nil, 0, nil
+	for i := range parts {
+		lost -= parts[i].Rows
+	}
+	return parts, lost, err
+}
+
+// intelSink takes intel, as connSink.
 type intelSink struct {
 	mu     sync.Mutex
 	closed bool
-	err    error // the first failure; nothing is written after it
-	kinds  []kindSink
-	labels *labels
+	cur    *intelTables
+	spare  *intelTables
 }
 
-// kindSink takes the intel of one kind.
-type kindSink struct {
+// intelTables is the intel since the last publication, as connTable.
+type intelTables struct {
+	err    error
+	kinds  []kindTable
+	labels *labels
+	taken  int64
+}
+
+// take adds intel. All of it counts as taken, whatever becomes of it.
+func (s *intelTables) take(b *flow.IntelBatch) error {
+	s.taken += int64(len(b.Recs))
+	if s.err == nil {
+		s.err = s.add(b)
+	}
+	return s.err
+}
+
+// finish is connTable.finish. The tables are independent of each other, so
+// that they are encoded and synced at once.
+func (s *intelTables) finish() (parts []Part, lost int64, err error) {
+	errs := make([]error, len(s.kinds))
+	var g sync.WaitGroup
+	for i := range s.kinds {
+		k := &s.kinds[i]
+		if s.err == nil {
+			s.err = k.flush(s.labels)
+		}
+		if k.later != nil {
+			k.later.Reset()
+		}
+		g.Go(func() { errs[i] = k.set.finishAll() })
+	}
+	g.Wait()
+	lost, err = s.taken, s.err
+	for i := range s.kinds {
+		set := s.kinds[i].set
+		parts = append(parts, set.closed...)
+		set.closed = nil
+		err = cmp.Or(err, errs[i])
+	}
+	s.taken, s.err = 0, nil
+	for i := range parts {
+		lost -= parts[i].Rows
+	}
+	return parts, lost, err
+}
+
+// kindTable takes the intel of one kind.
+type kindTable struct {
 	kind  flow.Kind
 	set   *partSet
 	attrs []storedAttr
-	later *flow.IntelBatch // as in connSink; nil until needed
-	count int64
-	span  timeSpan
+	later *flow.IntelBatch // as in connTable; nil until needed
 
 	recs  []int32  // records of this kind in the batch
 	order []dayRow // scratch space
@@ -163,7 +231,7 @@ type kindSink struct {
 }
 
 // add writes every kind's records.
-func (s *intelSink) add(b *flow.IntelBatch) error {
+func (s *intelTables) add(b *flow.IntelBatch) error {
 	for i := range s.kinds {
 		s.kinds[i].recs = s.kinds[i].recs[:0]
 	}
@@ -180,8 +248,8 @@ func (s *intelSink) add(b *flow.IntelBatch) error {
 	return nil
 }
 
-// add writes records of the kind to the parts of their days, as connSink.add.
-func (s *kindSink) add(b *flow.IntelBatch, recs []int32, l *labels, due bool) error {
+// add writes records of the kind to the parts of their days, as connTable.add.
+func (s *kindTable) add(b *flow.IntelBatch, recs []int32, l *labels, due bool) error {
 	if len(recs) == 0 {
 		return nil
 	}
@@ -221,7 +289,7 @@ func (s *kindSink) add(b *flow.IntelBatch, recs []int32, l *labels, due bool) er
 }
 
 // keep copies a record to those that wait.
-func (s *kindSink) keep(b *flow.IntelBatch, rec int) {
+func (s *kindTable) keep(b *flow.IntelBatch, rec int) {
 	if s.later == nil {
 		s.later = flow.NewIntelBatch()
 	}
@@ -251,7 +319,7 @@ func (s *kindSink) keep(b *flow.IntelBatch, rec int) {
 }
 
 // flush writes the records that waited.
-func (s *kindSink) flush(l *labels) error {
+func (s *kindTable) flush(l *labels) error {
 	if s.later == nil {
 		return nil
 	}
@@ -265,18 +333,14 @@ func (s *kindSink) flush(l *labels) error {
 }
 
 // write writes records of one day.
-func (s *kindSink) write(day int64, b *flow.IntelBatch, recs []int32, l *labels) error {
+func (s *kindTable) write(day int64, b *flow.IntelBatch, recs []int32, l *labels) error {
 	p, err := s.set.part(day)
 	if err != nil {
 		return err
 	}
 	if err := s.set.writeIntel(p, b, recs, s.attrs, l); err != nil {
+		p.failed = true
 		return partError(err)
-	}
-	s.count += int64(len(recs))
-	for _, r := range recs {
-		ts := b.Recs[r].TS.Micro()
-		s.span.add(ts, ts)
 	}
 	return s.set.settle(p)
 }

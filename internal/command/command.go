@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package command is what our programs have in common: exit codes, how errors
+// are reported, signals, and completion by the shell.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"weir/internal/term"
+)
+
+// Exit codes.
+const (
+	OK          = 0
+	Failed      = 1
+	Usage       = 2
+	Partial     = 3
+	Interrupted = 130
+)
+
+// UsageError is a wrong flag, argument or filter.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// ErrPartial says that all went well, but a part of the input was skipped. What
+// was skipped has been reported by then.
+var ErrPartial = errors.New("part of the input was skipped")
+
+// Streams are what a program reads and writes besides files.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// Execute runs a command. The first SIGINT or SIGTERM cancels its context, so
+// that it ends in order; a second one ends the process at once.
+func Execute(cmd *cobra.Command, args []string, s Streams) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	cmd.SetArgs(args)
+	cmd.SetIn(s.In)
+	cmd.SetOut(s.Out)
+	cmd.SetErr(s.Err)
+	return cmd.ExecuteContext(ctx)
+}
+
+// Report prints how a program ended, unless it ended well, and returns the exit
+// code that says so.
+func Report(w io.Writer, program string, err error) int {
+	usage := new(UsageError)
+	switch {
+	case err == nil:
+		return OK
+	case errors.Is(err, ErrPartial):
+		return Partial
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintf(w, "%s: interrupted\n", program)
+		return Interrupted
+	case errors.As(err, &usage):
+		Complain(w, program, err)
+		fmt.Fprintf(w, "Run '%s --help' for usage.\n", program)
+		return Usage
+	}
+	Complain(w, program, err)
+	return Failed
+}
+
+// Complain prints an error. Names of files and what users wrote are part of it:
+// it is made harmless for terminals.
+func Complain(w io.Writer, program string, err error) {
+	lines := strings.Split(strings.TrimRight(err.Error(), "\n"), "\n")
+	for i := range lines {
+		lines[i] = term.Escape(lines[i])
+	}
+	fmt.Fprintf(w, "%s: %s\n", program, strings.Join(lines, "\n"))
+}
+
+// Version returns the version that the linker set, else the one that the Go
+// toolchain recorded.
+func Version(linked string) string {
+	if linked != "" {
+		return linked
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
