@@ -320,6 +320,9 @@ func TestLiveDownUp(t *testing.T) {
 	time.Sleep(300 * time.Millisecond)
 	nettest.IP(t, "link", "set", "vb", "down")
 	time.Sleep(1500 * time.Millisecond)
+	if got := l.Down(); len(got) != 1 || got[0] != "vb" {
+		t.Errorf("Down = %v, want vb", got)
+	}
 	used := cpu()
 	time.Sleep(500 * time.Millisecond)
 	if used = cpu() - used; used > 100*time.Millisecond {
@@ -337,6 +340,9 @@ func TestLiveDownUp(t *testing.T) {
 	}
 	t.Logf("read again after %v", time.Since(up))
 	time.Sleep(600 * time.Millisecond)
+	if got := l.Down(); len(got) != 0 {
+		t.Errorf("Down = %v, want none", got)
+	}
 	end(t, l, out, io.EOF)
 	if log := logged.String(); strings.Count(log, "interface is down") != 1 || strings.Count(log, "interface is up again") != 1 {
 		t.Errorf("log:\n%s", log)
@@ -536,6 +542,43 @@ func TestLiveFilterLoad(t *testing.T) {
 	}
 	_, stats := end(t, l, out, io.EOF)
 	t.Logf("received %d, packets %d, lost %+v", stats.Received, stats.Packets, stats.Lost)
+	// What came just when the filter changed cannot be told apart.
+	if stats.Lost.Unread > 100 {
+		t.Errorf("%d packets are unread after an orderly end", stats.Lost.Unread)
+	}
+}
+
+// Reading allocates nothing for a packet.
+func TestLiveAllocations(t *testing.T) {
+	if !nettest.Isolated(t) {
+		return
+	}
+	nettest.Pair(t, "va", "vb")
+	s := nettest.NewSender(t, "va")
+	l := listen(t, capture.LiveConfig{Interfaces: []string{"vb"}})
+	out := drain(l, 0)
+	fill := nettest.UDP(100, 50, 53)
+	burst := func(n int) uint64 {
+		var before, after runtime.MemStats
+		want := l.Stats().Packets + uint64(n)
+		runtime.ReadMemStats(&before)
+		if _, err := s.Send(n, 50_000, nil, fill); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(3 * time.Second); l.Stats().Packets < want && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		runtime.ReadMemStats(&after)
+		return after.Mallocs - before.Mallocs
+	}
+	burst(20_000)
+	const n = 100_000
+	if allocs := burst(n); allocs > n/200 {
+		t.Errorf("%d allocations for %d packets", allocs, n)
+	} else {
+		t.Logf("%d allocations for %d packets", allocs, n)
+	}
+	end(t, l, out, io.EOF)
 }
 
 // What cannot be opened is refused, each for its reason.
