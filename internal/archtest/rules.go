@@ -74,10 +74,12 @@ func Weir() *Rules {
 			"internal/traffic/gen":         {"internal/traffic"},
 			"internal/bench":               {"internal/traffic"},
 			"internal/testrun":             nil,
+			"internal/nettest":             nil,
 		},
 		// What was stored is looked at with lakequery.
 		TestSupport: []string{
-			"internal/command/commandtest", "internal/traffic", "store/storetest", "store/lakequery", "store/lake/laketest",
+			"internal/command/commandtest", "internal/traffic", "internal/nettest", "store/storetest",
+			"store/lakequery", "store/lake/laketest",
 		},
 		Modules: map[string]Users{
 			"github.com/google/gopacket":          {Packages: []string{"capture"}},
