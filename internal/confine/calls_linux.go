@@ -32,7 +32,7 @@ func allowedCalls() []string {
 		"pipe", "pipe2", "poll", "ppoll", "pselect6", "select",
 		// Open files.
 		"close", "close_range", "dup", "dup2", "dup3", "fadvise64", "fallocate", "fchmod", "fchown", "fcntl", "fdatasync",
-		"flock", "fstat", "fstatfs", "fsync", "ftruncate", "getdents", "getdents64", "lseek", "pread64", "preadv",
+		"flock", "fstat", "fstatat", "fstatfs", "fsync", "ftruncate", "getdents", "getdents64", "lseek", "pread64", "preadv",
 		"pwrite64", "pwritev", "read", "readv", "sync_file_range", "syncfs", "write", "writev",
 		// Names of files; Landlock says which.
 		"access", "chmod", "chown", "creat", "faccessat", "faccessat2", "fchmodat", "fchmodat2", "fchownat", "lchown", "link",

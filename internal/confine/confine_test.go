@@ -10,13 +10,6 @@ import (
 	"weir/internal/confine"
 )
 
-func TestMain(m *testing.M) {
-	if os.Getenv(childVariable) != "" {
-		os.Exit(child())
-	}
-	os.Exit(m.Run())
-}
-
 func TestPolicyFlag(t *testing.T) {
 	for _, want := range []confine.Policy{confine.On, confine.Strict, confine.Off} {
 		got := confine.Policy(200)

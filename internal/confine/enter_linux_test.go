@@ -79,10 +79,15 @@ func start(t *testing.T, o orders, uid uint32, caps ...uintptr) *process {
 	check(err)
 	check(os.WriteFile(program, text, 0o755))
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	check(err)
-	t.Cleanup(func() { listener.Close() })
-	o.Port = listener.Addr().(*net.TCPAddr).Port
+	for _, port := range []*int{&o.Port, &o.OtherPort} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		check(err)
+		t.Cleanup(func() { listener.Close() })
+		*port = listener.Addr().(*net.TCPAddr).Port
+	}
+	if o.Connect {
+		o.Config.ConnectTCP = append(o.Config.ConnectTCP, uint16(o.Port))
+	}
 	notes, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	check(err)
 	t.Cleanup(func() { notes.Close() })
@@ -259,12 +264,12 @@ func TestEnterFromRoot(t *testing.T) {
 	if diff := cmp.Diff(confine.Report{User: nobody, Seccomp: true, Landlock: 5}, p.hello.Report); diff != "" {
 		t.Errorf("report differs (-want +got):\n%s", diff)
 	}
-	before := p.threads(nobody.UID)
+	p.threads(nobody.UID)
 	p.refused()
 	p.works()
 	p.order("threads")
-	if after := p.threads(nobody.UID); after < before+40 {
-		t.Errorf("%d threads after starting 40, %d before", after, before)
+	if n := p.threads(nobody.UID); n < 48 {
+		t.Errorf("%d threads after starting 8 and 40", n)
 	}
 	p.refused()
 }
@@ -280,6 +285,27 @@ func TestEnterFromAmbient(t *testing.T) {
 	p.threads(uid)
 	p.refused()
 	p.works()
+}
+
+// A port can be left open for a store's server, and that one only.
+func TestEnterConnects(t *testing.T) {
+	needRoot(t)
+	p := start(t, orders{Connect: true, Config: &confine.Config{User: "54321", Sandbox: confine.Strict}}, 0)
+	if p.hello.Err != "" {
+		t.Fatal(p.hello.Err)
+	}
+	p.threads(54321)
+	p.refused("tcp connection")
+}
+
+// What cannot work later is said at once.
+func TestEnterCannotWrite(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	p := start(t, orders{Config: &confine.Config{ReadWrite: []string{dir}}}, 0)
+	if want := "write to " + dir + " as user nobody: permission denied"; p.hello.Err != want {
+		t.Errorf("Enter() = %q, want %q", p.hello.Err, want)
+	}
 }
 
 // Root without capabilities is still confined.

@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 	"unsafe"
 
@@ -24,6 +25,13 @@ import (
 
 	"weir/internal/confine"
 )
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		os.Exit(child())
+	}
+	os.Exit(m.Run())
+}
 
 // childVariable holds the orders for a process that confines itself.
 const childVariable = "WEIR_CONFINE_CHILD"
@@ -33,8 +41,11 @@ type orders struct {
 	Config  *confine.Config // nil: not confined, to see that the attempts succeed then
 	Store   string
 	Outside string // a directory that everybody may write to
-	Port    int    // where somebody listens
 	Ring    bool   // read packets of lo
+	// Ports where somebody listens. Connecting to the first is permitted if
+	// Connect is set.
+	Port, OtherPort int
+	Connect         bool
 }
 
 // hello is the child's first line, once it is confined.
@@ -166,18 +177,14 @@ func attempts(o *orders) map[string]error {
 		"key ring":         call(unix.SYS_KEYCTL, 0, ^uintptr(2), 1), // KEYCTL_GET_KEYRING_ID of the session
 		"symbolic link":    os.Symlink("/etc", filepath.Join(o.Store, "link")),
 		"new listener":     listen(),
-		"user bpf":         bpf(),
+		"bpf map":          makeBPFMap(),
 	}
 	process, err := os.StartProcess("/bin/true", []string{"true"}, &os.ProcAttr{})
 	if err == nil {
 		_, err = process.Wait()
 	}
 	errs["run /bin/true"] = err
-	conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", o.Port), time.Second)
-	if err == nil {
-		conn.Close()
-	}
-	errs["tcp connection"] = err
+	errs["tcp connection"], errs["other tcp connection"] = dial(o.Port), dial(o.OtherPort)
 	page, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err == nil {
 		unix.Munmap(page) //nolint:errcheck // the process ends soon
@@ -199,6 +206,14 @@ func willing(let error, err error) error {
 	return err
 }
 
+func dial(port int) error {
+	conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
+	if err == nil {
+		conn.Close()
+	}
+	return err
+}
+
 func listen() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err == nil {
@@ -207,8 +222,8 @@ func listen() error {
 	return err
 }
 
-// bpf makes a map, the least that the call can do.
-func bpf() error {
+// makeBPFMap makes a map, the least that the call can do.
+func makeBPFMap() error {
 	attr := struct{ kind, key, value, entries, flags uint32 }{unix.BPF_MAP_TYPE_ARRAY, 4, 4, 1, 0}
 	fd, _, errno := syscall.RawSyscall(unix.SYS_BPF, unix.BPF_MAP_CREATE, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
 	if errno != 0 {
