@@ -47,6 +47,7 @@ func Weir() *Rules {
 			"internal/command":   {"internal/term"},
 			"internal/config":    nil,
 			"internal/confine":   nil,
+			"internal/logging":   nil,
 			"internal/telemetry": nil,
 			"internal/term":      nil,
 			// What puts them together.
@@ -60,8 +61,8 @@ func Weir() *Rules {
 			// carry a query engine.
 			"cmd/sensor": {
 				"internal/sensor", "capture", "flowtable", "reassembly", "dissect", "internal/zeeklog", "store",
-				"store/lake", "store/neo4j", "internal/flow", "internal/command", "internal/config", "internal/confine", "internal/telemetry",
-				"internal/term",
+				"store/lake", "store/neo4j", "internal/flow", "internal/command", "internal/config", "internal/confine", "internal/logging",
+				"internal/telemetry", "internal/term",
 			},
 			"cmd/flowcli": {
 				"web", "internal/importer", "store", "store/lake", "store/lakequery", "store/neo4j", "internal/filter",
