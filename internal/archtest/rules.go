@@ -48,6 +48,7 @@ func Weir() *Rules {
 			"internal/config":    nil,
 			"internal/confine":   nil,
 			"internal/logging":   nil,
+			"internal/systemd":   nil,
 			"internal/telemetry": nil,
 			"internal/term":      nil,
 			// What puts them together.
@@ -62,7 +63,7 @@ func Weir() *Rules {
 			"cmd/sensor": {
 				"internal/sensor", "capture", "flowtable", "reassembly", "dissect", "internal/zeeklog", "store",
 				"store/lake", "store/neo4j", "internal/flow", "internal/command", "internal/config", "internal/confine", "internal/logging",
-				"internal/telemetry", "internal/term",
+				"internal/systemd", "internal/telemetry", "internal/term",
 			},
 			"cmd/flowcli": {
 				"web", "internal/importer", "store", "store/lake", "store/lakequery", "store/neo4j", "internal/filter",
@@ -86,6 +87,7 @@ func Weir() *Rules {
 			"github.com/miekg/dns":                      {Packages: []string{"dissect"}, Tests: true},
 			"github.com/spf13/cobra":                    {Packages: []string{"internal/command", "cmd/sensor", "cmd/flowcli"}, Tests: true},
 			"github.com/BurntSushi/toml":                {Packages: []string{"internal/config"}},
+			"github.com/coreos/go-systemd/v22":          {Packages: []string{"internal/systemd"}},
 			"github.com/elastic/go-seccomp-bpf":         {Packages: []string{"internal/confine"}},
 			"github.com/landlock-lsm/go-landlock":       {Packages: []string{"internal/confine"}},
 			"kernel.org/pub/linux/libs/security/libcap": {Packages: []string{"internal/confine"}},
