@@ -43,7 +43,7 @@ Counters start at 0 with the process. What is dropped has a label ` + "`reason`"
 func everything(p *sensor.Pipeline, in func() capture.Stats) []telemetry.Group {
 	return sensor.Metrics(sensor.Sources{
 		Capture: in, Pipeline: p.Stats,
-		Store: func() sensor.StoreStats { return sensor.StoreStats{Last: time.Unix(1, 5e8)} },
+		Store: func() sensor.PublishStats { return sensor.PublishStats{Last: time.Unix(1, 5e8)} },
 		Logs:  func() zeeklog.Stats { return zeeklog.Stats{} },
 	})
 }
