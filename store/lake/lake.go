@@ -32,6 +32,8 @@ var (
 	ErrFinished = errors.New("the import is finished")
 	// ErrLocked: another process kept the store locked for too long.
 	ErrLocked = errors.New("the store stays locked by another process")
+	// ErrCompacting: another process compacts the store.
+	ErrCompacting = errors.New("another process compacts the store")
 )
 
 // Names inside a store.
@@ -39,6 +41,7 @@ const (
 	manifestName    = "MANIFEST"
 	newManifestName = ".MANIFEST.new"
 	lockName        = ".lock"
+	compactLockName = ".compact.lock"
 	tmpName         = ".tmp"
 	oldName         = ".old"
 	copyName        = ".MANIFEST.copy"
@@ -80,6 +83,8 @@ type Lake struct {
 	wait    time.Duration
 	grace   time.Duration
 	clock   *wallClock
+	// unfit holds the parts that compaction leaves alone, and why.
+	unfit unfitParts
 }
 
 // Path returns the directory of the store.
@@ -153,7 +158,7 @@ func (l *Lake) checkFree() error {
 		switch e.Name() {
 		case manifestName:
 			return nil
-		case newManifestName, copyName, lockName, tmpName, oldName, damagedName, "lost+found":
+		case newManifestName, copyName, lockName, compactLockName, tmpName, oldName, damagedName, "lost+found":
 		default:
 			foreign = true
 		}

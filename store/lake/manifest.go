@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -261,6 +262,12 @@ type unsyncedError struct{ err error }
 
 func (e *unsyncedError) Error() string { return e.err.Error() }
 func (e *unsyncedError) Unwrap() error { return e.err }
+
+// isUnsynced reports whether err is an unsyncedError.
+func isUnsynced(err error) bool {
+	var unsynced *unsyncedError
+	return errors.As(err, &unsynced)
+}
 
 // writeNew writes a new file in place of any that has the name, and makes its
 // content durable if synced is set. It follows no symbolic link.

@@ -95,7 +95,7 @@ func nodeOf(c *Column) parquet.Node {
 	case c.Name == "uid":
 		// Hashes neither repeat nor compress; the frame around them has a sum.
 		n = parquet.Encoded(n, &parquet.Plain)
-	case c.Type == Timestamp, slices.Contains(varied(), c.Name) && c.Type.integer():
+	case c.Type == Timestamp, c.Type == TimestampList, c.Name == "sports", slices.Contains(varied(), c.Name) && c.Type.integer():
 		// Mostly different values, so that a dictionary would only add to them.
 		n = parquet.Encoded(n, &parquet.DeltaBinaryPacked)
 	case slices.Contains(varied(), c.Name):
@@ -123,7 +123,7 @@ func varied() []string {
 // leafOf returns the Parquet node of a type's values or elements.
 func leafOf(t ColumnType) parquet.Node {
 	switch t {
-	case Int32:
+	case Int32, Int32List:
 		return parquet.Leaf(parquet.Int32Type)
 	case Int64, Int64List:
 		return parquet.Leaf(parquet.Int64Type)
@@ -131,7 +131,7 @@ func leafOf(t ColumnType) parquet.Node {
 		return parquet.Leaf(parquet.DoubleType)
 	case Boolean:
 		return parquet.Leaf(parquet.BooleanType)
-	case Timestamp:
+	case Timestamp, TimestampList:
 		return parquet.Timestamp(parquet.Microsecond)
 	case Address:
 		return parquet.Leaf(parquet.FixedLenByteArrayType(len(flow.Addr{})))

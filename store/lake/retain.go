@@ -18,8 +18,8 @@ var ErrClock = errors.New("retention by age waits")
 
 // Limits of what retention believes of the clock.
 const (
-	// clockJump is by how much the clock may be set while the program runs.
-	clockJump = time.Hour
+	// clockSet is by how much the clock may be set while the program runs.
+	clockSet = time.Hour
 	// clockWait is how long retention waits after the clock was set further.
 	clockWait = time.Hour
 )
@@ -87,7 +87,7 @@ func (c *wallClock) jumped(wall time.Time, at time.Duration) (by time.Duration, 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	by = wall.Sub(c.wall) - (at - c.at)
-	if by.Abs() > clockJump {
+	if by.Abs() > clockSet {
 		c.wall, c.at, c.set = wall, at, true
 		return by, true
 	}
