@@ -79,7 +79,7 @@ func runJob(job, path string) error {
 		}
 		return commitRows(l, 100_000, lake.Import{ID: "limited"}, lake.Final{})
 	}
-	return fmt.Errorf("no job %q", job)
+	return processJob(job, l)
 }
 
 const (
