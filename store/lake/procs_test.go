@@ -207,8 +207,8 @@ func TestKillPublisher(t *testing.T) {
 	}
 }
 
-// TestManyProcesses: four publishers, two importers, a compactor, sweeps and
-// readers on one store.
+// TestManyProcesses: four publishers, two importers, sweeps and a reader on one
+// store.
 func TestManyProcesses(t *testing.T) {
 	l := newLake(t)
 	last := 3 * time.Second

@@ -181,6 +181,10 @@ func TestDamage(t *testing.T) {
 			at = int(st.Size()) - 1 - r.IntN(min(int(st.Size()), 20_000))
 		}
 		restore := flip(t, filepath.Join(path, name), at, bit)
+		r, err := lake.Check(t.Context(), path, lake.CheckConfig{})
+		if err != nil || len(r.Damage) != 1 || r.Damage[0].Path != name {
+			t.Errorf("%s, bit %d of byte %d flipped: Check() = %+v, %v, want that file", name, bit, at, r, err)
+		}
 		got, err := answers(t.Context(), path)
 		switch {
 		case err == nil && got != want:
