@@ -58,12 +58,15 @@ const examples = `  flowcli                                       every flow
   flowcli -j -f 'proto = icmp'                  as JSON, a flow a line
   flowcli sql "SELECT query, count(*) FROM dns GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
   flowcli tail -f 'dport = 443'                 connections as they end
-  flowcli status                                what the store holds`
+  flowcli status                                what the store holds
+  flowcli check                                 whether its files are what was written
+  flowcli expire --older-than 90d               drop what is old`
 
 const exitCodes = `Exit codes:
   0    done
   1    failed
   2    wrong usage (flag, filter, SQL)
+  3    repaired, and records are lost (check)
   130  interrupted
 `
 
@@ -94,7 +97,7 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
-	cmd.AddCommand(o.newSQL(), o.newStatus(), o.newTail())
+	cmd.AddCommand(o.newSQL(), o.newStatus(), o.newTail(), o.newCheck(), o.newExpire())
 	return cmd
 }
 
@@ -103,7 +106,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql, status and tail", args[0])
+	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql, status, tail, check and expire", args[0])
 	if cmd.HasParent() {
 		err = fmt.Errorf("unexpected argument %q", args[0])
 	}
@@ -115,7 +118,8 @@ func noArgs(cmd *cobra.Command, args []string) error {
 func perRun() []string {
 	return []string{
 		"config", "help", "version", "init", "count", "json", "skip", "top", "collect", "sum",
-		"least", "node-filters", "flow-filters", "last", "once", "wait",
+		"least", "node-filters", "flow-filters", "last", "once", "wait", "repair", "before", "older-than", "max-size",
+		"dry-run", "yes",
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -27,7 +29,30 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	testscript.Run(t, commandtest.Params(*update))
+	p := commandtest.Params(*update)
+	if p.Cmds == nil {
+		p.Cmds = make(map[string]func(*testscript.TestScript, bool, []string))
+	}
+	p.Cmds["flip"] = flip
+	testscript.Run(t, p)
+}
+
+// flip changes a bit of a file: flip PATTERN OFFSET.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: flip PATTERN OFFSET")
+	}
+	names, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if len(names) != 1 {
+		ts.Fatalf("%s names %d files, want one", args[0], len(names))
+	}
+	data, err := os.ReadFile(names[0])
+	ts.Check(err)
+	data[at] ^= 4
+	ts.Check(os.WriteFile(names[0], data, 0o644))
 }
 
 // makeLake writes a store of a few connections: mklake STORE.

@@ -100,6 +100,15 @@ func (o *options) printStatus(w io.Writer, s *store.Status) error {
 		if imp.Open {
 			inputs += " (open)"
 		}
+		if imp.Killed {
+			inputs += " (killed)"
+		}
+		if imp.Damaged {
+			inputs += " (damaged)"
+		}
+		if imp.Lost > 0 {
+			inputs += fmt.Sprintf(" (%s records lost)", term.Number(imp.Lost))
+		}
 		if err := t.Row(imp.ID, o.time(imp.Time), imp.Sensor, imp.Source, term.Number(int64(imp.Packets)),
 			term.Number(imp.Connections), inputs); err != nil {
 			return err

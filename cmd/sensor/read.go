@@ -199,6 +199,9 @@ func (r *reading) choose(m *lake.Manifest, names []string) ([]string, error) {
 		case r.o.replace:
 			unread = append(unread, names[i])
 			replaced[v.Import.ID] = append(replaced[v.Import.ID], v.Name)
+		case v.Knowledge == lake.Known && v.Import.Damaged:
+			return nil, fmt.Errorf("%s is in the store already, but damaged parts of it were dropped: --replace reads it again",
+				names[i])
 		case v.Knowledge == lake.Known:
 			fmt.Fprintf(r.stderr, "sensor: %s: skipped, it is in the store already (read %s as %s)\n",
 				names[i], v.Import.Time.Local().Format(time.DateTime), v.Name)
