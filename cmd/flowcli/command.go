@@ -33,6 +33,7 @@ type options struct {
 	list listOptions
 	json bool // of status
 	sql  sqlOptions
+	tail tailOptions
 
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -56,6 +57,7 @@ const examples = `  flowcli                                       every flow
   flowcli --top dport --collect dst.addr        and who serves them
   flowcli -j -f 'proto = icmp'                  as JSON, a flow a line
   flowcli sql "SELECT query, count(*) FROM dns GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
+  flowcli tail -f 'dport = 443'                 connections as they end
   flowcli status                                what the store holds`
 
 const exitCodes = `Exit codes:
@@ -92,7 +94,7 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
-	cmd.AddCommand(o.newSQL(), o.newStatus())
+	cmd.AddCommand(o.newSQL(), o.newStatus(), o.newTail())
 	return cmd
 }
 
@@ -101,7 +103,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql and status", args[0])
+	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql, status and tail", args[0])
 	if cmd.HasParent() {
 		err = fmt.Errorf("unexpected argument %q", args[0])
 	}
@@ -113,7 +115,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 func perRun() []string {
 	return []string{
 		"config", "help", "version", "init", "count", "json", "skip", "top", "collect", "sum",
-		"least", "node-filters", "flow-filters",
+		"least", "node-filters", "flow-filters", "last", "once", "wait",
 	}
 }
 
@@ -160,7 +162,12 @@ func (o *options) limits() lakequery.Config {
 }
 
 // withStore runs fn with the open store, within the time that the user gives.
-func (o *options) withStore(ctx context.Context, fn func(context.Context, store.Reader) error) (err error) {
+func (o *options) withStore(ctx context.Context, fn func(context.Context, store.Reader) error) error {
+	return o.withLake(ctx, func(ctx context.Context, db *lakequery.DB) error { return fn(ctx, db) })
+}
+
+// withLake is withStore for what only a lake can do.
+func (o *options) withLake(ctx context.Context, fn func(context.Context, *lakequery.DB) error) (err error) {
 	if o.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("gave up after %v", o.timeout))

@@ -161,12 +161,34 @@ func csvRow(cells []string, row []any) (err error) {
 	return nil
 }
 
-// printJSON prints an object a line, with the columns in their order. A column
-// whose name was there before gets a number.
 func printJSON(w io.Writer, rows store.Rows) error {
-	var names [][]byte
+	p, err := newJSONPrinter(rows.Columns())
+	if err != nil {
+		return err
+	}
+	for row, err := range rows.All() {
+		if err != nil {
+			return err
+		}
+		if err := p.row(w, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// jsonPrinter prints an object a line, with the columns in their order.
+type jsonPrinter struct {
+	names [][]byte
+	line  bytes.Buffer
+}
+
+// newJSONPrinter returns a printer of columns. One whose name was there before
+// gets a number.
+func newJSONPrinter(columns []store.Column) (*jsonPrinter, error) {
+	p := new(jsonPrinter)
 	seen := make(map[string]bool)
-	for _, c := range rows.Columns() {
+	for _, c := range columns {
 		name := c.Name
 		for n := 1; seen[name]; n++ {
 			name = fmt.Sprintf("%s_%d", c.Name, n)
@@ -174,30 +196,26 @@ func printJSON(w io.Writer, rows store.Rows) error {
 		seen[name] = true
 		text, err := encodeJSON(name)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		names = append(names, text)
+		p.names = append(p.names, text)
 	}
-	var line bytes.Buffer
-	for row, err := range rows.All() {
+	return p, nil
+}
+
+func (p *jsonPrinter) row(w io.Writer, row []any) error {
+	p.line.Reset()
+	for i := range row {
+		value, err := encodeJSON(jsonValue(row[i]))
 		if err != nil {
 			return err
 		}
-		line.Reset()
-		for i := range row {
-			value, err := encodeJSON(jsonValue(row[i]))
-			if err != nil {
-				return err
-			}
-			line.WriteByte("{,"[min(i, 1)])
-			line.Write(names[i])
-			line.WriteByte(':')
-			line.Write(value)
-		}
-		line.WriteString("}\n")
-		if _, err := w.Write(line.Bytes()); err != nil {
-			return err
-		}
+		p.line.WriteByte("{,"[min(i, 1)])
+		p.line.Write(p.names[i])
+		p.line.WriteByte(':')
+		p.line.Write(value)
 	}
-	return nil
+	p.line.WriteString("}\n")
+	_, err := w.Write(p.line.Bytes())
+	return err
 }

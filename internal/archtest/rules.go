@@ -46,6 +46,9 @@ func Weir() *Rules {
 			// Leaves.
 			"internal/command":   {"internal/term"},
 			"internal/config":    nil,
+			"internal/confine":   nil,
+			"internal/logging":   nil,
+			"internal/systemd":   nil,
 			"internal/telemetry": nil,
 			"internal/term":      nil,
 			// What puts them together.
@@ -59,14 +62,15 @@ func Weir() *Rules {
 			// carry a query engine.
 			"cmd/sensor": {
 				"internal/sensor", "capture", "flowtable", "reassembly", "dissect", "internal/zeeklog", "store",
-				"store/lake", "store/neo4j", "internal/flow", "internal/command", "internal/config", "internal/telemetry",
-				"internal/term",
+				"store/lake", "store/neo4j", "internal/flow", "internal/command", "internal/config", "internal/confine", "internal/logging",
+				"internal/systemd", "internal/telemetry", "internal/term",
 			},
 			"cmd/flowcli": {
 				"web", "internal/importer", "store", "store/lake", "store/lakequery", "store/neo4j", "internal/filter",
 				"internal/flow", "internal/command", "internal/config", "internal/telemetry", "internal/term",
 			},
 			// Test support.
+			"store/lake/laketest":          {"store/lake", "internal/flow"},
 			"internal/command/commandtest": nil,
 			"internal/archtest":            nil,
 			"internal/traffic":             nil,
@@ -75,18 +79,26 @@ func Weir() *Rules {
 			"internal/testrun":             nil,
 			"internal/nettest":             nil,
 		},
-		TestSupport: []string{"internal/command/commandtest", "internal/traffic", "internal/nettest", "store/storetest"},
+		// What was stored is looked at with lakequery.
+		TestSupport: []string{
+			"internal/command/commandtest", "internal/traffic", "internal/nettest", "store/storetest",
+			"store/lakequery", "store/lake/laketest",
+		},
 		Modules: map[string]Users{
-			"github.com/google/gopacket":          {Packages: []string{"capture"}},
-			"github.com/prometheus":               {Packages: []string{"internal/telemetry"}, Tests: true},
-			"github.com/duckdb":                   {Packages: []string{"store/lakequery"}, Tests: true},
-			"github.com/parquet-go/parquet-go":    {Packages: []string{"store/lake"}},
-			"github.com/neo4j/neo4j-go-driver/v5": {Packages: []string{"store/neo4j"}},
-			"github.com/miekg/dns":                {Packages: []string{"dissect"}, Tests: true},
-			"github.com/spf13/cobra":              {Packages: []string{"internal/command", "cmd/sensor", "cmd/flowcli"}, Tests: true},
-			"github.com/BurntSushi/toml":          {Packages: []string{"internal/config"}},
-			"github.com/google/go-cmp":            {Tests: true},
-			"github.com/rogpeppe/go-internal":     {Packages: []string{"internal/command/commandtest"}, Tests: true},
+			"github.com/google/gopacket":                {Packages: []string{"capture"}},
+			"github.com/prometheus":                     {Packages: []string{"internal/telemetry"}, Tests: true},
+			"github.com/duckdb":                         {Packages: []string{"store/lakequery"}, Tests: true},
+			"github.com/parquet-go/parquet-go":          {Packages: []string{"store/lake"}},
+			"github.com/neo4j/neo4j-go-driver/v5":       {Packages: []string{"store/neo4j"}},
+			"github.com/miekg/dns":                      {Packages: []string{"dissect"}, Tests: true},
+			"github.com/spf13/cobra":                    {Packages: []string{"internal/command", "cmd/sensor", "cmd/flowcli"}, Tests: true},
+			"github.com/BurntSushi/toml":                {Packages: []string{"internal/config"}},
+			"github.com/coreos/go-systemd/v22":          {Packages: []string{"internal/systemd"}},
+			"github.com/elastic/go-seccomp-bpf":         {Packages: []string{"internal/confine"}},
+			"github.com/landlock-lsm/go-landlock":       {Packages: []string{"internal/confine"}},
+			"kernel.org/pub/linux/libs/security/libcap": {Packages: []string{"internal/confine"}},
+			"github.com/google/go-cmp":                  {Tests: true},
+			"github.com/rogpeppe/go-internal":           {Packages: []string{"internal/command/commandtest"}, Tests: true},
 		},
 		StandardOnly: []string{
 			"internal/flow", "internal/traffic", "internal/traffic/gen", "internal/bench", "internal/testrun", "internal/archtest",

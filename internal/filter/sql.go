@@ -14,6 +14,9 @@ type SQLOptions struct {
 	// and of flows (default "conn" and "flow"). They must be other words than
 	// m, u, w, x and z, which the conditions use.
 	Conn, Flow string
+	// ByUID selects single connections: Flow has one row for each, and intel is
+	// that of the same uid, a column of both.
+	ByUID bool
 	// Table returns the relation of a kind of intel, as it stands in a FROM
 	// clause, or "" if there is none (default: the kind's name in quotes).
 	Table func(kind string) string

@@ -13,9 +13,12 @@ import (
 // EXISTS it would first make a list of the distinct keys of all flows. Only
 // comparisons with an attribute of the flow itself are correlated subqueries.
 
-// key returns a flow's key as a list of expressions. What has no port must still
-// be equal to itself.
-func key(alias string) string {
+// key returns what links records to flows, or to connections, as a list of
+// expressions. What has no port must still be equal to itself.
+func (c *compiler) key(alias string) string {
+	if c.opts.ByUID {
+		return alias + ".uid"
+	}
 	return fmt.Sprintf("%[1]s.src_bin, %[1]s.dst_bin, %[1]s.proto, coalesce(%[1]s.dport, -1)", alias)
 }
 
@@ -34,7 +37,7 @@ const maxSubqueries = 64
 // amongKeys returns the condition that the flow's key is selected by a
 // subquery, which starts after SELECT.
 func (c *compiler) amongKeys(query string) condition {
-	return condition{"(" + key(c.alias) + ") IN (SELECT " + query + ")", true}
+	return condition{"(" + c.key(c.alias) + ") IN (SELECT " + query + ")", true}
 }
 
 // from returns the relation of a kind for a subquery.
@@ -61,12 +64,12 @@ func (c *compiler) exists(k *kind, where string, correlated bool) condition {
 	if where != "" {
 		where = " WHERE " + where
 	}
-	return c.amongKeys(key("m") + " FROM " + table + " AS m" + where)
+	return c.amongKeys(c.key("m") + " FROM " + table + " AS m" + where)
 }
 
 // linked returns the condition that record m is the flow's.
 func (c *compiler) linked() string {
-	return "(" + key("m") + ") = (" + key(c.alias) + ")"
+	return "(" + c.key("m") + ") = (" + c.key(c.alias) + ")"
 }
 
 // counts returns the expression for the number of records of kinds, NULL where
@@ -99,7 +102,7 @@ func (c *compiler) countClause(x *clause) condition {
 	}
 	table := c.from(k)
 	p := c.bind(x)
-	some := c.amongKeys(key("m") + " FROM " + table + " AS m GROUP BY ALL HAVING " + p.on(element{sql: "count(*)"}))
+	some := c.amongKeys(c.key("m") + " FROM " + table + " AS m GROUP BY ALL HAVING " + p.on(element{sql: "count(*)"}))
 	if x.quant == quantNone {
 		return not3(some)
 	}
@@ -288,7 +291,7 @@ func (c *compiler) distinct(
 	x *clause, metas []metaAttr, on func(element) string, number *clause, p *predicate,
 ) condition {
 	correlated := x.withAttribute()
-	columns := key("m") + ", "
+	columns := c.key("m") + ", "
 	if correlated {
 		columns = ""
 	}

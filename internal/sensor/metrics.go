@@ -81,14 +81,16 @@ func captureMetrics() []telemetry.Metric[capture.Stats] {
 		counter("weir_capture_delivered_packets_total", "Packets handed to the workers",
 			func(s *stats) uint64 { return s.Delivered }),
 		labeled("weir_capture_rejected_packets_total", "Packets read that are none of a connection", "reason", rejected...),
-		counter("weir_capture_received_packets_total", "Packets of interfaces that the kernel took, whether they fit into its buffer or not",
+		counter("weir_capture_received_packets_total", "Packets of interfaces that passed the filter in the kernel",
 			func(s *stats) uint64 { return s.Received }),
-		labeled("weir_capture_dropped_packets_total", "Packets of interfaces that were never decoded", "reason",
+		labeled("weir_capture_dropped_packets_total", "Packets of interfaces that were never looked at", "reason",
 			by("kernel", func(s *stats) uint64 { return s.Lost.Kernel }),
 			by("interface", func(s *stats) uint64 { return s.Lost.Interface }),
 			by("queue", func(s *stats) uint64 { return s.Lost.Queue }),
 			by("overload", func(s *stats) uint64 { return s.Lost.Overload }),
 			by("unread", func(s *stats) uint64 { return s.Lost.Unread })),
+		labeled("weir_capture_dropped_bytes_total", "Captured bytes of packets of interfaces that were never looked at", "reason",
+			by("overload", func(s *stats) uint64 { return s.Lost.OverloadBytes })),
 		counter("weir_capture_tunneled_packets_total", "Delivered packets that came out of a tunnel",
 			func(s *stats) uint64 { return s.Tunneled }),
 		counter("weir_capture_reassembled_datagrams_total", "IP datagrams put together from fragments",
@@ -139,7 +141,7 @@ func pipelineMetrics() []telemetry.Metric[Stats] {
 			func(s *Stats) int { return s.Table.OpenPeak }),
 		counter("weir_flowtable_interim_records_total", "Records of connections that went on",
 			func(s *Stats) uint64 { return s.Table.Interim }),
-		labeled("weir_flowtable_dropped_interim_records_total", "Such records that were due and not written", "reason",
+		labeled("weir_flowtable_dropped_interim_records_total", "Records of connections that went on, left out; later ones include them", "reason",
 			by("memory", func(s *Stats) uint64 { return s.Table.InterimSkipped })),
 		labeled("weir_flowtable_dropped_history_letters_total", "Letters that the histories of long connections lack", "reason",
 			by("limit", func(s *Stats) uint64 { return s.Table.HistoryLettersLost })),
@@ -183,25 +185,20 @@ func storeMetrics() []telemetry.Metric[PublishStats] {
 	return []telemetry.Metric[PublishStats]{
 		counter("weir_lake_publications_total", "Publications to the store that succeeded",
 			func(s *PublishStats) uint64 { return s.Publications }),
-		counter("weir_lake_connections_total", "Records of connections that are in the store",
+		counter("weir_lake_failed_publications_total", "Publications to the store that failed",
+			func(s *PublishStats) uint64 { return s.Failures }),
+		counter("weir_lake_connection_records_total", "Records of connections that are in the store",
 			func(s *PublishStats) int64 { return s.Stored.Conns }),
 		counter("weir_lake_intel_total", "Records of intel that are in the store",
 			func(s *PublishStats) int64 { return s.Stored.Intel }),
-		counter("weir_lake_failed_publications_total", "Publications to the store that failed",
-			func(s *PublishStats) uint64 { return s.Failures }),
-		labeled("weir_lake_dropped_connections_total", "Records of connections that did not get into the store", "reason",
+		labeled("weir_lake_dropped_connection_records_total", "Records of connections that did not get into the store", "reason",
 			by("write_error", func(s *PublishStats) uint64 { return uint64(s.Lost.Conns) })),
 		labeled("weir_lake_dropped_intel_total", "Records of intel that did not get into the store", "reason",
 			by("write_error", func(s *PublishStats) uint64 { return uint64(s.Lost.Intel) })),
 		{
-			Name: "weir_lake_last_publication_timestamp_seconds", Help: "When a publication last succeeded, since 1970; 0 if none did",
-			Kind: telemetry.Gauge,
-			Samples: telemetry.One(func(s *PublishStats) float64 {
-				if s.Last.IsZero() {
-					return 0
-				}
-				return float64(s.Last.UnixMilli()) / 1e3
-			}),
+			Name: "weir_lake_last_publication_timestamp_seconds", Kind: telemetry.Gauge,
+			Help:    "When the store took records for the last time, or when the sensor began, since 1970",
+			Samples: telemetry.One(func(s *PublishStats) float64 { return float64(s.Last.UnixMilli()) / 1e3 }),
 		},
 	}
 }
