@@ -16,6 +16,9 @@ import (
 	"weir/internal/nettest"
 )
 
+// Tests on interfaces run where WEIR_TEST_NETNS is set, each in a network of its
+// own: see package nettest.
+
 // drained is what a goroutine has taken from a Live until its end.
 type drained struct {
 	packets uint64
