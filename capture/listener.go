@@ -23,6 +23,9 @@ const (
 	retryEvery = time.Second
 	// maxFailures is how often reading fails until another handle is tried.
 	maxFailures = 10
+	// maxPatience is how long packets stay in the kernel's buffer before some are
+	// dropped for lack of a block.
+	maxPatience = 500 * time.Millisecond
 )
 
 // listener reads one interface. All but filters, done and isDown belongs to its
@@ -65,7 +68,8 @@ type listener struct {
 	b        *Block
 	first    flow.Time // time of the first packet of the chunk
 	dropping bool
-	dropped  int // bytes
+	dropped  int           // bytes
+	patience time.Duration // how long to wait for a block before dropping
 
 	// What the handle has done, to know what is left in the kernel.
 	lastRecv, lastDrop   uint32 // the kernel's counters, which wrap
@@ -83,7 +87,7 @@ type filterRequest struct {
 
 func newListener(l *Live, name string, index int) *listener {
 	return &listener{
-		l: l, name: name, index: index, notes: limiter{log: l.log},
+		l: l, name: name, index: index, patience: maxPatience, notes: limiter{log: l.log},
 		filters: make(chan filterRequest, 1), done: make(chan struct{}),
 	}
 }
@@ -193,7 +197,7 @@ func (r *listener) packet(data []byte, wire int, ts flow.Time) bool {
 		r.hand()
 	}
 	if r.b == nil && !r.dropping {
-		r.b = r.l.pool.try()
+		r.b = r.block()
 		r.dropping, r.dropped = r.b == nil, 0
 		r.first = ts
 	}
@@ -214,6 +218,28 @@ func (r *listener) packet(data []byte, wire int, ts flow.Time) bool {
 	copy(b[chunkHeader:], data)
 	r.b.used += need
 	return true
+}
+
+// block returns a free block, or nil if there is none. Short halts of who takes
+// the packets are sat out, while the kernel keeps what comes in: until its buffer
+// is full, or patience is used up. There is new patience once half of the blocks
+// are free, so that what is too slow for long costs none of the kernel's buffer.
+func (r *listener) block() *Block {
+	b := r.l.pool.try()
+	if b != nil {
+		if 2*len(r.l.pool.free) >= r.l.pool.max {
+			r.patience = maxPatience
+		}
+		return b
+	}
+	drop := r.drop
+	for b == nil && r.patience > 0 && r.drop == drop && r.change == r.l.change.Load() && r.stopped.IsZero() {
+		began := time.Now()
+		b = r.l.pool.wait(readTimeout / 10)
+		r.patience -= time.Since(began)
+		r.count()
+	}
+	return b
 }
 
 // old reports whether a chunk that began at a time must not wait longer. The

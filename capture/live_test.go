@@ -190,6 +190,35 @@ func TestLiveOverload(t *testing.T) {
 	}
 }
 
+// A short halt of who takes the packets loses none.
+func TestLiveStall(t *testing.T) {
+	if !nettest.Isolated(t) {
+		return
+	}
+	nettest.Pair(t, "va", "vb")
+	s := nettest.NewSender(t, "va")
+	l := listen(t, capture.LiveConfig{Interfaces: []string{"vb"}, BlockSize: 1, Blocks: 2})
+	stalled := make(chan struct{})
+	out := make(chan drained, 1)
+	go func() {
+		<-stalled
+		out <- <-drain(l, 0)
+	}()
+	time.AfterFunc(350*time.Millisecond, func() { close(stalled) })
+	// 7 MB, while the blocks have room for less than 1 MB.
+	sent, err := s.Send(5_000, 20_000, nil, nettest.UDP(1400, 50, 53))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(3 * time.Second); l.Stats().Packets < sent.OK && time.Now().Before(until); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	_, stats := end(t, l, out, io.EOF)
+	if stats.Packets != sent.OK || stats.Lost != (capture.Losses{}) {
+		t.Errorf("sent %+v, got %d packets, lost %+v", sent, stats.Packets, stats.Lost)
+	}
+}
+
 // Reading stops quickly while packets come in, and what was received is counted.
 func TestLiveStop(t *testing.T) {
 	if !nettest.Isolated(t) {
