@@ -82,8 +82,8 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		SilenceErrors:     true,
 		Args:              noArgs,
 		PersistentPreRunE: o.complete,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return o.runList(cmd.Context()) },
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	p := cmd.PersistentFlags()
 	p.SortFlags = false
@@ -94,6 +94,9 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	p.DurationVar(&o.timeout, "timeout", 0, "give up after this long (default: never)")
 	p.StringVar(&o.tz, "tz", "Local", "time `zone` of times in filters and lists, as Europe/Paris or UTC")
 	o.list.addFlags(cmd.Flags())
+	command.CompleteFlags(cmd, map[string]cobra.CompletionFunc{
+		"store": command.Directories, "config": command.Files("toml"),
+	})
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
@@ -126,6 +129,9 @@ func perRun() []string {
 // complete fills in what environment and configuration file say, and checks
 // what can be checked without touching the store.
 func (o *options) complete(cmd *cobra.Command, _ []string) error {
+	if command.Completing(cmd) {
+		return nil
+	}
 	// The file may hold keys for the flags of any command.
 	flags := pflag.NewFlagSet("flowcli", pflag.ContinueOnError)
 	flags.AddFlagSet(cmd.Flags())

@@ -22,8 +22,9 @@ func (o *options) newStatus() *cobra.Command {
 		Short: "Describe what the store holds",
 		Long: `status prints the store's size, time range and sensors, its tables, and the
 imports that filled it.`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.runStatus(cmd.Context()) },
+		Args:              noArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return o.runStatus(cmd.Context()) },
 	}
 	cmd.Flags().BoolVarP(&o.json, "json", "j", false, "print one JSON object")
 	return cmd

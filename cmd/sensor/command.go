@@ -75,13 +75,14 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.ArbitraryArgs,
+		// The words of a filter are no files.
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.complete(cmd.Flags(), args); err != nil {
 				return &command.UsageError{Err: err}
 			}
 			return readCaptures(cmd.Context(), o, stdin, stdout, stderr)
 		},
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
@@ -111,7 +112,16 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
 	f.StringVar(&o.profile, "cpu-profile", "", "write a CPU profile to this `file`")
 	f.Lookup("cpu-profile").Hidden = true
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
+	command.CompleteFlags(cmd, map[string]cobra.CompletionFunc{
+		"read": command.Files(), "store": command.Directories, "zeek-logs": command.Directories,
+		"config": command.Files("toml"), "cpu-profile": command.Files(),
+	})
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if cmd.HasParent() {
+			err = fmt.Errorf("%w for the command %s; as a word of a filter it goes behind --", err, cmd.Name())
+		}
+		return &command.UsageError{Err: err}
+	})
 	cmd.SetVersionTemplate("sensor {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
 	return cmd
