@@ -46,9 +46,9 @@ type Config struct {
 	// Stdin is what "-" reads.
 	Stdin io.Reader
 	// Context ends the reading when it is done: Open and Next then return an
-	// error that wraps Context.Err(), even while they wait for a fifo or a
-	// terminal given by its name. A read of Stdin is not interrupted. Nil never
-	// ends it.
+	// error that wraps Context.Err(), even while they wait for Stdin, a fifo or a
+	// terminal. A read of Stdin that is under way is left behind. Nil never ends
+	// it.
 	Context context.Context
 	// Filter is a BPF expression as tcpdump knows it; empty takes everything.
 	// It is applied to frames, before fragments and tunnels are resolved.
@@ -108,7 +108,9 @@ var ErrClosed = errors.New("capture reader is closed")
 type Reader struct {
 	log  *slog.Logger
 	pool *pool
+	life life
 	end  context.CancelCauseFunc // ends the pool's context
+	stop context.CancelFunc      // ends what is read from pipes
 	dec  *decoder
 
 	inputs  []*input  // in the order given
@@ -156,7 +158,10 @@ func Open(cfg Config) (*Reader, error) {
 	}
 	filters := newFilterSet(cfg.Filter, cfg.Log)
 	ctx, end := context.WithCancelCause(cfg.Context)
+	stopped, stop := context.WithCancel(context.Background())
 	r := &Reader{
+		life:    life{ctx, stopped},
+		stop:    stop,
 		log:     cfg.Log,
 		pool:    newPool(ctx, cfg.Blocks, cfg.BlockSize),
 		end:     end,
@@ -268,10 +273,14 @@ func (r *Reader) publish() {
 // complete once Next has returned io.EOF.
 func (r *Reader) Files() []File { return append([]File(nil), r.files...) }
 
-// Close ends a Next that waits, for a block or for a fifo or a terminal given by
-// its name, and lets later ones return ErrClosed. Files still open are closed by
-// the Next that notices, or here if there is none under way. It does not
-// interrupt a read of standard input.
+// Stop ends in good order what does not end by itself: what was read so far from
+// standard input, fifos and terminals is delivered, and they count as being at
+// their end, though a read may wait for more. Regular files are read to theirs.
+func (r *Reader) Stop() { r.stop() }
+
+// Close ends a Next that waits, for a block or for standard input, a fifo or a
+// terminal, and lets later ones return ErrClosed. Files still open are closed by
+// the Next that notices, or here if there is none under way.
 func (r *Reader) Close() error {
 	r.end(ErrClosed)
 	if r.busy.TryLock() {

@@ -3,7 +3,6 @@
 package capture
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -59,8 +58,8 @@ type cursor struct {
 
 // openCursor opens an input and reads as much of it as its identity and format
 // need.
-func openCursor(ctx context.Context, in *input) (*cursor, error) {
-	st, err := openStream(ctx, in.name, in.stdin)
+func openCursor(l life, in *input) (*cursor, error) {
+	st, err := openStream(l, in.name, in.stdin)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +215,7 @@ func (c *cursor) damaged(st status) *DamageError {
 // peek opens an input and finds the time of its first packet. What can be opened
 // again is closed, unless it is the only one.
 func (r *Reader) peek(in *input, only bool) error {
-	c, err := openCursor(r.pool.ctx, in)
+	c, err := openCursor(r.life, in)
 	if err != nil {
 		return err
 	}

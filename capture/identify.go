@@ -4,7 +4,6 @@ package capture
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -46,7 +45,7 @@ func identify(path string, prefix int64, headOnly bool) (id Identity, err error)
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
 		return id, nil
 	}
-	st, err := openStream(context.Background(), path, nil)
+	st, err := openStream(forever(), path, nil)
 	if err != nil {
 		return id, err
 	}
@@ -192,7 +191,7 @@ func Duplicates(names []string) (map[int]int, error) {
 
 // isCapture looks for the magic number of a capture.
 func isCapture(path string) (ok bool, err error) {
-	st, err := openStream(context.Background(), path, nil)
+	st, err := openStream(forever(), path, nil)
 	if err != nil {
 		return false, err
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/gopacket/pcap"
@@ -26,7 +27,7 @@ const (
 	retryEvery = time.Second
 )
 
-// listener reads one interface. All but filters and done belongs to its
+// listener reads one interface. All but filters, done and isDown belongs to its
 // goroutine.
 type listener struct {
 	l     *Live
@@ -36,14 +37,15 @@ type listener struct {
 	filters chan filterRequest
 	// done is closed when the goroutine has ended and the handle is closed.
 	done chan struct{}
+	// isDown says that the interface is down or gone.
+	isDown atomic.Bool
 
 	h     *pcap.Handle // nil while the interface is away
 	iface iface
 	link  *linkWatch
 	state linkState // as seen last
-	down  bool
-	away  error // why there is no handle
-	lost  bool  // it will not come back
+	away  error     // why there is no handle
+	lost  bool      // it will not come back
 	// quick counts reads in succession that timed out too early, the last of
 	// them at the time idle, when idleRead packets had been read.
 	quick    int
@@ -430,11 +432,11 @@ func (r *listener) look() {
 	case r.name == AnyInterface:
 	case r.state.index != was.index:
 		r.vanish(errors.New("another interface has taken its place"))
-	case !r.state.up && !r.down:
-		r.down = true
+	case !r.state.up && !r.isDown.Load():
+		r.isDown.Store(true)
 		r.notes.note(slog.LevelWarn, "interface is down", r.name, nil)
-	case r.state.up && r.down:
-		r.down = false
+	case r.state.up && r.isDown.Load():
+		r.isDown.Store(false)
 		r.notes.note(slog.LevelInfo, "interface is up again", r.name, nil)
 	}
 }
@@ -474,7 +476,8 @@ func (r *listener) vanish(err error) {
 		return
 	}
 	r.closeHandle()
-	r.away, r.down = err, true
+	r.away = err
+	r.isDown.Store(true)
 	r.notes.note(slog.LevelWarn, "interface is gone", r.name, err)
 	r.tried = time.Time{}
 	// Without the privilege there is nothing to wait for.
@@ -521,7 +524,8 @@ func (r *listener) reopen() {
 		}
 		return
 	}
-	r.state, r.down, r.away = s, false, nil
+	r.state, r.away = s, nil
+	r.isDown.Store(false)
 	r.notes.note(slog.LevelInfo, "interface is back", r.name, nil)
 }
 

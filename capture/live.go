@@ -383,6 +383,17 @@ func (l *Live) Stats() Stats {
 	return s
 }
 
+// Down returns the interfaces that are down or gone.
+func (l *Live) Down() []string {
+	var names []string
+	for _, r := range l.readers {
+		if r.isDown.Load() {
+			names = append(names, r.name)
+		}
+	}
+	return names
+}
+
 // Stop ends the reading in good order: what the kernel has received is still
 // delivered, for some hundred milliseconds at most, then Next returns io.EOF.
 func (l *Live) Stop() {

@@ -39,7 +39,7 @@ func (r *Reader) activate() error {
 		c := in.cur
 		if c == nil {
 			var err error
-			if c, err = openCursor(r.pool.ctx, in); err != nil {
+			if c, err = openCursor(r.life, in); err != nil {
 				return err
 			}
 			in.cur = c
@@ -158,6 +158,9 @@ func (r *Reader) fillMerged(b *Block) error {
 // notes what it was.
 func (r *Reader) finish(c *cursor, st status) error {
 	damage := c.damaged(st)
+	if damage != nil && damage.Cut && !c.st.regular && r.life.stop.Err() != nil {
+		damage = nil // a pipe that was left in the middle of a record
+	}
 	if st == malformed {
 		if err := r.drain(c); err != nil {
 			return err

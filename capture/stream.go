@@ -4,7 +4,6 @@ package capture
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -60,11 +59,12 @@ type stream struct {
 }
 
 // openStream opens a file, or stdin for "-". Reads of what is not a regular file
-// end when ctx does; those of stdin are not interrupted.
-func openStream(ctx context.Context, name string, stdin io.Reader) (*stream, error) {
+// end when the life is over.
+func openStream(l life, name string, stdin io.Reader) (*stream, error) {
 	s := &stream{sum: xxh3.New128(), headSum: xxh3.New128()}
 	if name == "-" {
-		s.raw.r, s.close = stdin, func() error { return nil }
+		p := newPump(l, stdin)
+		s.raw.r, s.close = p, p.Close
 		return s, s.detect(name, nil)
 	}
 	f, err := openFile(name)
@@ -81,7 +81,7 @@ func openStream(ctx context.Context, name string, stdin io.Reader) (*stream, err
 			s.stored = info.Size()
 		} else {
 			var w *waiting
-			if w, err = newWaiting(ctx, f, info.Mode()&os.ModeNamedPipe != 0); err == nil {
+			if w, err = newWaiting(l, f, info.Mode()&os.ModeNamedPipe != 0); err == nil {
 				s.raw.r, s.close = w, w.Close
 			}
 		}

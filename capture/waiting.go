@@ -24,27 +24,29 @@ func openFile(name string) (*os.File, error) {
 }
 
 // waiting reads a fifo, a terminal or another file whose reads wait for somebody
-// to write. They end when its context does.
+// to write. They end when its life is over.
 type waiting struct {
-	ctx    context.Context
+	life   life
 	file   *os.File
-	unhook func() bool
+	unhook [2]func() bool
 	// conn is set for a fifo of which nothing was read yet.
 	conn syscall.RawConn
 }
 
-func newWaiting(ctx context.Context, file *os.File, fifo bool) (*waiting, error) {
-	w := &waiting{ctx: ctx, file: file}
+func newWaiting(l life, file *os.File, fifo bool) (*waiting, error) {
+	w := &waiting{life: l, file: file}
 	if fifo {
 		var err error
 		if w.conn, err = file.SyscallConn(); err != nil {
 			return nil, err
 		}
 	}
-	w.unhook = context.AfterFunc(ctx, func() {
-		// Devices that never make a reader wait have no deadlines.
-		_ = file.SetReadDeadline(time.Unix(1, 0))
-	})
+	for i, ctx := range []context.Context{l.ctx, l.stop} {
+		w.unhook[i] = context.AfterFunc(ctx, func() {
+			// Devices that never make a reader wait have no deadlines.
+			_ = file.SetReadDeadline(time.Unix(1, 0))
+		})
+	}
 	return w, nil
 }
 
@@ -56,7 +58,9 @@ func (w *waiting) Read(p []byte) (n int, err error) {
 		n, err = w.file.Read(p)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = ended(w.ctx)
+		if err = io.EOF; w.life.ctx.Err() != nil {
+			err = ended(w.life.ctx)
+		}
 	}
 	return n, err
 }
@@ -95,7 +99,9 @@ func hungUp(fd int32) bool {
 }
 
 func (w *waiting) Close() error {
-	w.unhook()
+	for _, undo := range w.unhook {
+		undo()
+	}
 	return w.file.Close()
 }
 

@@ -270,3 +270,101 @@ func TestIdentifyFifo(t *testing.T) {
 		t.Errorf("%v, want the zero identity", err)
 	}
 }
+
+// Stop ends the reading of what waits for a writer, and keeps what was read, even
+// where it ends within a record.
+func TestStop(t *testing.T) {
+	f := newPcap(1)
+	for i := range 500 {
+		f.add(1e18, numbered(i))
+	}
+	sources := map[string]func(t *testing.T, content []byte) *capture.Reader{
+		"fifo": func(t *testing.T, content []byte) *capture.Reader {
+			r, _ := opened(t.Context(), t, mkfifo(t), content)
+			return r
+		},
+		"stdin": func(t *testing.T, content []byte) *capture.Reader {
+			pr, pw, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { pw.Close(); pr.Close() })
+			if _, err := pw.Write(content); err != nil {
+				t.Fatal(err)
+			}
+			r, err := capture.Open(capture.Config{Inputs: []string{"-"}, Stdin: pr})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		},
+	}
+	for name, open := range sources {
+		for cut, rest := range map[string]int{"between records": 0, "in a record": 30} {
+			t.Run(name+" "+cut, func(t *testing.T) {
+				r := open(t, f.buf[:len(f.buf)-rest])
+				defer r.Close()
+				want := 500
+				if rest > 0 {
+					want--
+				}
+				var got int
+				next := make(chan error, 1)
+				go func() {
+					for {
+						b, err := r.Next()
+						if err != nil {
+							next <- err
+							return
+						}
+						got += len(b.Packets)
+						b.Release()
+					}
+				}()
+				for end := time.Now().Add(5 * time.Second); r.Stats().Packets < uint64(want) && time.Now().Before(end); {
+					time.Sleep(time.Millisecond)
+				}
+				r.Stop()
+				if err := within(t, "Next", func() error { return <-next }); !errors.Is(err, io.EOF) {
+					t.Errorf("Next = %v, want io.EOF", err)
+				}
+				if got != want {
+					t.Errorf("%d packets, want %d", got, want)
+				}
+				if d := r.Files()[0].Truncated; d != nil || r.Stats().Damaged != 0 {
+					t.Errorf("Truncated = %v, want nil", d)
+				}
+			})
+		}
+	}
+}
+
+// Close does not wait for a read of standard input.
+func TestCloseStdin(t *testing.T) {
+	f := newPcap(1)
+	f.add(1e18, numbered(1))
+	pr, pw := io.Pipe()
+	defer pw.Close()
+	go func() { _, _ = pw.Write(f.buf) }()
+	r, err := capture.Open(capture.Config{Inputs: []string{"-"}, Stdin: pr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := r.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Release()
+	next := make(chan error, 1)
+	go func() {
+		_, err := r.Next()
+		next <- err
+	}()
+	time.Sleep(20 * time.Millisecond)
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := within(t, "Next", func() error { return <-next }); !errors.Is(err, capture.ErrClosed) {
+		t.Errorf("Next = %v, want ErrClosed", err)
+	}
+}

@@ -136,7 +136,7 @@ func New[S any](cfg Config, streams func(shard int) Streams[S]) (*Table[S], erro
 	t := &Table[S]{servers: newServerPorts()}
 	for i := range t.shards {
 		t.shards[i].init(cfg.Timeouts.WithDefaults(), max(1, limit/flow.Shards), t.servers, streams(i))
-		t.shards[i].initActive(cfg.Active, i)
+		t.shards[i].initActive(cfg.Active)
 	}
 	return t, nil
 }

@@ -18,16 +18,16 @@ const maxInterim = 1024
 
 // sweeper finds the connections that are due for an interim record: a sweep
 // over all entries every tick. It mostly reads one byte of an entry, and needs
-// neither a list nor a time for each connection.
+// neither a list nor a time for each connection. All shards sweep at the same
+// time, so that records do not depend on the shard of a connection.
 type sweeper struct {
 	step flow.Time // of a tick, 0 if there are no interim records
-	// swept is when the last sweep was due, by the table's time; offset spreads
-	// the first ones of the shards over a tick.
-	swept, offset flow.Time
-	started       bool
-	due           flow.Time // ticks since then
-	sweeping      bool
-	cursor        uint32 // next entry of the sweep
+	// swept is when the last sweep was due, by the table's time.
+	swept    flow.Time
+	started  bool
+	due      flow.Time // ticks since then
+	sweeping bool
+	cursor   uint32 // next entry of the sweep
 	// tick is the number of the last sweep: 1 to 255, then 1 again. begun is that
 	// of the first one after the packets of this call: new connections count
 	// from it, so that none is early.
@@ -70,10 +70,9 @@ func (c *counters) add(r *flow.Connection) {
 // laterTick returns the n-th tick after t.
 func laterTick(t uint8, n flow.Time) uint8 { return uint8((flow.Time(t)-1+n)%255) + 1 }
 
-func (s *shard[S]) initActive(active time.Duration, shard int) {
+func (s *shard[S]) initActive(active time.Duration) {
 	s.tick, s.begun = 1, 1
 	s.step = flow.Time(active) / ticks
-	s.offset = s.step / flow.Shards * flow.Time(shard)
 }
 
 // maxSteps bounds the ticks between two sweeps: all connections are due then.
@@ -85,7 +84,7 @@ func (s *shard[S]) noteTime(now flow.Time) {
 		return
 	}
 	if !s.started {
-		s.started, s.swept = true, now-s.offset
+		s.started, s.swept = true, now
 	}
 	// The table's time goes back only where it began with a wrong one.
 	s.swept = min(s.swept, now)

@@ -50,6 +50,9 @@ type Config struct {
 	// Active is after how much time a connection that goes on yields an interim
 	// record; 0 is never, which is right for files.
 	Active time.Duration
+	// Prompt passes records to the sinks within about a second, however few they
+	// are: for inputs that go on for long. Otherwise they wait for full batches.
+	Prompt bool
 	Sinks  []Sink
 }
 

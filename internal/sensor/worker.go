@@ -4,6 +4,7 @@ package sensor
 
 import (
 	"context"
+	"time"
 
 	"weir/capture"
 	"weir/flowtable"
@@ -15,6 +16,8 @@ import (
 const (
 	batchRecords = 512
 	batchBytes   = 1 << 20
+	// promptly is how long records wait for a batch to fill, with Config.Prompt.
+	promptly = time.Second
 )
 
 // worker tracks the connections of every shard whose number is its own modulo
@@ -45,6 +48,12 @@ func (w *worker) setOut() {
 }
 
 func (w *worker) run(ctx context.Context) error {
+	var prompt <-chan time.Time
+	if w.p.cfg.Prompt {
+		tick := time.NewTicker(promptly)
+		defer tick.Stop()
+		prompt = tick.C
+	}
 	for {
 		select {
 		case b, ok := <-w.blocks:
@@ -59,6 +68,10 @@ func (w *worker) run(ctx context.Context) error {
 				}
 			}
 			b.Release()
+		case <-prompt:
+			if err := w.send(ctx, 1); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -115,17 +115,23 @@ func intelFields(k *flow.KindInfo) []field {
 	return fields
 }
 
-// Connections writes a batch to conn.log.
+// Connections writes a batch to conn.log: one line for each connection when it
+// ends, whole. Interim records are not for it.
 func (l *Logs) Connections(b *flow.ConnBatch) error {
 	g := l.conn
-	if b.Len() == 0 {
-		return nil
-	}
-	if err := g.open(); err != nil {
-		return err
-	}
+	var whole flow.Connection
 	for i := range b.Conns {
 		c := &b.Conns[i]
+		if c.End == flow.EndActive {
+			continue
+		}
+		if c.Total != nil {
+			whole = c.Whole()
+			c = &whole
+		}
+		if err := g.open(); err != nil {
+			return err
+		}
 		g.begin(&c.Tuple, c.First)
 		g.text(flow.ProtoName(c.Proto))
 		g.optional(c.Service)

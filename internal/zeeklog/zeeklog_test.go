@@ -119,6 +119,54 @@ func TestTSV(t *testing.T) {
 	}
 }
 
+// TestInterimRecords: a connection has one line, whole, whatever it was
+// reported before.
+func TestInterimRecords(t *testing.T) {
+	dir := t.TempDir()
+	l, err := zeeklog.Create(zeeklog.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conns, _ := sample()
+	whole := conns.Conns[0]
+	part := whole
+	part.End = flow.EndActive
+	var b flow.ConnBatch
+	b.Add(&part)
+	part.Count, part.Total = 0, &flow.Totals{First: whole.First, Last: whole.Last}
+	b.Add(&part)
+	if err := l.Connections(&b); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("interim records made %v, %v", left, err)
+	}
+	b.Reset()
+	last := flow.Connection{
+		Tuple: whole.Tuple, First: whole.Last, Last: whole.Last, SCPkts: 1, End: flow.EndIdle, History: whole.History,
+		Service: whole.Service, State: whole.State, TunnelParents: whole.TunnelParents,
+		Total: &flow.Totals{
+			First: whole.First, Last: whole.Last, CSPkts: whole.CSPkts, SCPkts: whole.SCPkts, CSBytes: whole.CSBytes,
+			SCBytes: whole.SCBytes, CSPayload: whole.CSPayload, SCPayload: whole.SCPayload, Missed: whole.Missed,
+		},
+	}
+	b.Add(&last)
+	b.Add(&whole)
+	if err := l.Connections(&b); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	_, lines := records(t, filepath.Join(dir, "conn.log"))
+	if len(lines) != 2 || lines[0] != lines[1] {
+		t.Errorf("conn.log has %q, want the same line for a connection in several records and in one", lines)
+	}
+}
+
 func TestJSON(t *testing.T) {
 	dir := t.TempDir()
 	write(t, zeeklog.Config{Dir: dir, JSON: true})

@@ -22,7 +22,8 @@ func newCodec() (*codec, error) {
 		zstd.WithWindowSize(4*pageBytes),
 		zstd.WithLowerEncoderMem(true),
 		zstd.WithZeroFrames(true),
-		zstd.WithEncoderCRC(false), // pages have their own
+		// Readers check the sums of frames; few look at those of pages.
+		zstd.WithEncoderCRC(true),
 	)
 	if err != nil {
 		return nil, err

@@ -43,6 +43,10 @@ func runJob(job, path string) error {
 		return err
 	}
 	switch job {
+	case "compact":
+		return compactJob(l)
+	case "compact-endless":
+		return compactEndlessJob(l)
 	case "commits": // commits of rows
 		for range commits {
 			if err := commitRows(l, rowsPerCommit, lake.Import{}, lake.Final{}); err != nil {
@@ -125,7 +129,7 @@ func checkStore(t *testing.T, l *lake.Lake) (conns, dns int64) {
 	t.Helper()
 	m := manifest(t, l)
 	named := make(map[string]bool)
-	imports := make(map[string]bool)
+	imports := map[string]bool{"": true} // merged parts, and roll-ups
 	for _, imp := range m.Imports {
 		imports[imp.ID] = true
 	}

@@ -42,6 +42,7 @@ const (
 	connVLAN
 	connTunnelParents
 	connCount
+	connLoss
 )
 
 // labels holds texts that many rows share, so that none is made for a row.
@@ -121,6 +122,9 @@ func (s *partSet) writeConns(p *partWriter, rows []flow.Connection, l *labels) e
 			c := &rows[i]
 			p.span.add(c.First.Micro(), c.Last.Micro())
 			p.conns += clamp(c.Count)
+			if c.End == flow.EndActive || c.Count == 0 {
+				p.partial++
+			}
 		}
 		if err := s.connChunk(p, rows[:n], l); err != nil {
 			return err
@@ -235,5 +239,9 @@ func (s *partSet) connChunk(p *partWriter, rows []flow.Connection, l *labels) er
 	}
 	w.put(connTunnelParents)
 	ints(connCount, func(c *flow.Connection) int64 { return clamp(c.Count) })
+	for i := range rows {
+		w.v = append(w.v, parquet.BooleanValue(rows[i].Loss))
+	}
+	w.put(connLoss)
 	return w.err
 }

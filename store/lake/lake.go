@@ -32,6 +32,8 @@ var (
 	ErrFinished = errors.New("the import is finished")
 	// ErrLocked: another process kept the store locked for too long.
 	ErrLocked = errors.New("the store stays locked by another process")
+	// ErrCompacting: another process compacts the store.
+	ErrCompacting = errors.New("another process compacts the store")
 )
 
 // Names inside a store.
@@ -39,6 +41,7 @@ const (
 	manifestName    = "MANIFEST"
 	newManifestName = ".MANIFEST.new"
 	lockName        = ".lock"
+	compactLockName = ".compact.lock"
 	tmpName         = ".tmp"
 	oldName         = ".old"
 	ownerName       = "lock" // in the directory of an import
@@ -77,6 +80,8 @@ type Lake struct {
 	log     *slog.Logger
 	wait    time.Duration
 	grace   time.Duration
+	// unfit holds the parts that compaction leaves alone, and why.
+	unfit unfitParts
 }
 
 // Path returns the directory of the store.
@@ -149,7 +154,7 @@ func (l *Lake) checkFree() error {
 		switch e.Name() {
 		case manifestName:
 			return nil
-		case newManifestName, lockName, tmpName, oldName, "lost+found":
+		case newManifestName, lockName, compactLockName, tmpName, oldName, "lost+found":
 		default:
 			foreign = true
 		}

@@ -5,6 +5,7 @@ package lake
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -60,9 +61,11 @@ type Part struct {
 	// Merging parts does not make rows newer.
 	Generation int64 `json:"generation,omitempty"`
 	// Footer is the length of the file's end that describes the rest (Parquet's
-	// metadata, its length and magic number), FooterSum the XXH3-64 of it.
+	// page index, metadata, the length of it and the magic number), FooterSum the
+	// XXH3-64 of it; PageSum is the XXH3-64 of the headers of all pages.
 	Footer    int64  `json:"footer,omitempty"`
 	FooterSum string `json:"footer_sum,omitempty"`
+	PageSum   string `json:"page_sum,omitempty"`
 	// Rollup is the id of the roll-up that covers a conn part, or that a roll-up's
 	// part belongs to. A roll-up covers all rows of the conn parts that name it,
 	// and only these.
@@ -159,35 +162,48 @@ func ReadManifest(path string) (*Manifest, error) {
 		return nil, fmt.Errorf("read manifest: %w", err)
 	}
 	m, err := parseManifest(data)
+	if bad := new(DamagedError); errors.As(err, &bad) {
+		return nil, fmt.Errorf("read manifest of %s: %w", path, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read manifest %s: %w", name, err)
 	}
 	return m, nil
 }
 
+// badManifest says what is wrong with a manifest.
+func badManifest(format string, args ...any) error {
+	return &DamagedError{manifestName, fmt.Sprintf(format, args...)}
+}
+
 // parseManifest decodes a manifest's file.
 func parseManifest(data []byte) (*Manifest, error) {
-	if bytes.HasPrefix(data, []byte(sumPrefix)) && len(data) > len(sumPrefix)+sumDigits {
-		rest := data[len(sumPrefix)+sumDigits:]
-		want := string(data[len(sumPrefix) : len(sumPrefix)+sumDigits])
-		if got := fmt.Sprintf("%016x", xxh3.Hash(rest)); got != want {
-			return nil, fmt.Errorf("damaged: its checksum is %s, not %s", got, want)
-		}
-	}
 	m := new(Manifest)
-	if err := json.Unmarshal(data, m); err != nil {
-		return nil, fmt.Errorf("damaged: %w", err)
+	var format struct {
+		Format int `json:"format"`
 	}
-	switch {
-	case m.Format > Format:
+	if err := json.Unmarshal(data, &format); err == nil && format.Format > Format {
+		// Of a newer format nothing else is known, not even whether it has a sum.
 		return nil, fmt.Errorf("%w: %d, this program knows %d; use a newer weir",
-			ErrNewerFormat, m.Format, Format)
-	case m.Format < 1:
-		return nil, fmt.Errorf("damaged: format %d", m.Format)
+			ErrNewerFormat, format.Format, Format)
+	}
+	if !bytes.HasPrefix(data, []byte(sumPrefix)) || len(data) < len(sumPrefix)+sumDigits {
+		return nil, badManifest("it does not begin with its checksum")
+	}
+	rest := data[len(sumPrefix)+sumDigits:]
+	want := string(data[len(sumPrefix) : len(sumPrefix)+sumDigits])
+	if got := formatSum(xxh3.Hash(rest)); got != want {
+		return nil, badManifest("its checksum is %s, not %s", got, want)
+	}
+	if err := json.Unmarshal(data, m); err != nil {
+		return nil, badManifest("%v", err)
+	}
+	if m.Format < 1 {
+		return nil, badManifest("format %d", m.Format)
 	}
 	for i := range m.Parts {
 		if p := m.Parts[i].Path; !filepath.IsLocal(filepath.FromSlash(p)) {
-			return nil, fmt.Errorf("damaged: part %q lies outside the store", p)
+			return nil, badManifest("part %q lies outside the store", p)
 		}
 	}
 	return m, nil
@@ -231,6 +247,12 @@ type unsyncedError struct{ err error }
 
 func (e *unsyncedError) Error() string { return e.err.Error() }
 func (e *unsyncedError) Unwrap() error { return e.err }
+
+// isUnsynced reports whether err is an unsyncedError.
+func isUnsynced(err error) bool {
+	var unsynced *unsyncedError
+	return errors.As(err, &unsynced)
+}
 
 // writeSynced writes a file and makes its content durable.
 func writeSynced(name string, data []byte) error {

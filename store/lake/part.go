@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -92,9 +93,9 @@ func nodeOf(c *Column) parquet.Node {
 	n := leafOf(c.Type)
 	switch {
 	case c.Name == "uid":
-		// Hashes neither repeat nor compress.
-		n = parquet.Compressed(n, &parquet.Uncompressed)
-	case c.Type == Timestamp, slices.Contains(varied(), c.Name) && c.Type.integer():
+		// Hashes neither repeat nor compress; the frame around them has a sum.
+		n = parquet.Encoded(n, &parquet.Plain)
+	case c.Type == Timestamp, c.Type == TimestampList, c.Name == "sports", slices.Contains(varied(), c.Name) && c.Type.integer():
 		// Mostly different values, so that a dictionary would only add to them.
 		n = parquet.Encoded(n, &parquet.DeltaBinaryPacked)
 	case slices.Contains(varied(), c.Name):
@@ -122,7 +123,7 @@ func varied() []string {
 // leafOf returns the Parquet node of a type's values or elements.
 func leafOf(t ColumnType) parquet.Node {
 	switch t {
-	case Int32:
+	case Int32, Int32List:
 		return parquet.Leaf(parquet.Int32Type)
 	case Int64, Int64List:
 		return parquet.Leaf(parquet.Int64Type)
@@ -130,7 +131,7 @@ func leafOf(t ColumnType) parquet.Node {
 		return parquet.Leaf(parquet.DoubleType)
 	case Boolean:
 		return parquet.Leaf(parquet.BooleanType)
-	case Timestamp:
+	case Timestamp, TimestampList:
 		return parquet.Timestamp(parquet.Microsecond)
 	case Address:
 		return parquet.Leaf(parquet.FixedLenByteArrayType(len(flow.Addr{})))
@@ -144,6 +145,8 @@ func newEncoder(schema *parquet.Schema, c *codec, version string) *parquet.Gener
 	return parquet.NewGenericWriter[any](nil, schema,
 		parquet.CreatedBy("weir", version, ""),
 		parquet.Compression(c),
+		// Version 2 leaves the levels of values out of what is compressed.
+		parquet.DataPageVersion(1),
 		parquet.PageBufferSize(pageBytes),
 		// Bounds stand in the page index and for each column chunk already.
 		parquet.DataPageStatistics(false),
@@ -161,6 +164,7 @@ type partWriter struct {
 	rows    int64 // of the part
 	group   int64 // of the row group
 	conns   int64
+	partial int64
 	span    timeSpan
 	used    uint64 // when it was last written to
 	failed  bool   // a chunk is incomplete: the part is of no use
@@ -180,6 +184,9 @@ type partFile struct {
 	file  *os.File
 	bytes int64
 	sum   xxh3.Hasher
+	// end is where the pages end, once that is known; endSum sums what follows.
+	end    int64
+	endSum xxh3.Hasher
 }
 
 // Write implements io.Writer.
@@ -187,20 +194,25 @@ func (f *partFile) Write(b []byte) (int, error) {
 	n, err := f.file.Write(b)
 	f.bytes += int64(n)
 	_, _ = f.sum.Write(b[:n]) // never fails
+	if f.bytes > f.end {
+		_, _ = f.endSum.Write(b[max(0, n-int(f.bytes-f.end)):n])
+	}
 	return n, err
 }
 
 // open starts a part in a new file.
 func (p *partWriter) open(name string, day int64) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
 	p.out.file, p.out.bytes = f, 0
 	p.out.sum.Reset()
+	p.out.end = math.MaxInt64
+	p.out.endSum.Reset()
 	p.encoder.Reset(&p.out)
 	p.columns = p.encoder.ColumnWriters()
-	p.day, p.rows, p.group, p.conns, p.span, p.failed = day, 0, 0, 0, timeSpan{}, false
+	p.day, p.rows, p.group, p.conns, p.partial, p.span, p.failed = day, 0, 0, 0, 0, timeSpan{}, false
 	return nil
 }
 
@@ -219,10 +231,19 @@ func (p *partWriter) endChunk(rows, maxBytes int) error {
 // full reports whether the part has reached its size.
 func (p *partWriter) full() bool { return p.rows >= partRows || p.out.bytes >= partBytes }
 
-// close ends the part and makes its file durable.
-func (p *partWriter) close(kind, id string) (Part, error) {
+// close ends the part of a table and makes its file durable.
+func (p *partWriter) close(t *Table, id string) (Part, error) {
 	name := filepath.Base(p.out.file.Name())
-	err := p.encoder.Close()
+	// All pages go out first, so that it is known where they end.
+	err := p.encoder.Flush()
+	p.out.end = p.encoder.Size()
+	if err == nil {
+		err = p.encoder.Close()
+	}
+	var pageSum string
+	if err == nil {
+		pageSum, err = sumHeaders(p.out.file, p.out.end)
+	}
 	if err == nil {
 		err = p.out.file.Sync()
 	}
@@ -235,9 +256,11 @@ func (p *partWriter) close(kind, id string) (Part, error) {
 	}
 	day := dayName(p.day)
 	return Part{
-		Kind: kind, Day: day, Path: path.Join(kind, dayPrefix+day, name),
-		Rows: p.rows, Conns: p.conns, Bytes: p.out.bytes, MinTS: p.span.first, MaxTS: p.span.last,
-		Sum: fmt.Sprintf("%016x", p.out.sum.Sum64()), Import: id,
+		Kind: t.Name, Day: day, Path: path.Join(t.Name, dayPrefix+day, name), Schema: t.Schema,
+		Rows: p.rows, Conns: p.conns, Partial: p.partial,
+		Bytes: p.out.bytes, MinTS: p.span.first, MaxTS: p.span.last,
+		Sum: formatSum(p.out.sum.Sum64()), Import: id, Footer: p.out.bytes - p.out.end,
+		FooterSum: formatSum(p.out.endSum.Sum64()), PageSum: pageSum,
 	}, nil
 }
 
@@ -332,7 +355,7 @@ func (s *partSet) finish(i int) error {
 		_ = os.Remove(name) // else it goes with the import's directory
 		return nil          // it was reported when it failed
 	}
-	part, err := p.close(s.table.Name, s.id)
+	part, err := p.close(&s.table, s.id)
 	if err != nil {
 		p.discard()
 		_ = os.Remove(name)

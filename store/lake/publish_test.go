@@ -91,8 +91,9 @@ func TestPublishBlocksNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	first, dns := checkStore(t, l)
-	if first != dns || first < 1000 || first >= n*1000 {
-		t.Errorf("published %d connections, %d dns records, want the same number", first, dns)
+	// It may have begun between the connections and the intel of one write.
+	if first < dns || first > dns+1000 || first < 1000 || first >= n*1000 {
+		t.Errorf("published %d connections, %d dns records, want what was written before", first, dns)
 	}
 	wantRecords(t, "Published()", w.Published(), first, dns)
 	if err := w.Publish(lake.Final{}); err != nil {

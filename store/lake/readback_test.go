@@ -48,6 +48,7 @@ type connRow struct {
 	VLAN          *int32   `parquet:"vlan,optional"`
 	TunnelParents []int64  `parquet:"tunnel_parents,list,optional"`
 	Count         int64    `parquet:"count"`
+	Loss          bool     `parquet:"loss"`
 }
 
 // dnsRow is a row of dns.
@@ -91,7 +92,7 @@ func wantRow(c *flow.Connection, sensor string) connRow {
 		Proto: flow.ProtoLabel(c.Proto), IPProto: int32(c.Proto), EndReason: int32(c.End),
 		CSPkts: int64(c.CSPkts), SCPkts: int64(c.SCPkts), CSBytes: int64(c.CSBytes),
 		SCBytes: int64(c.SCBytes), CSPayload: int64(c.CSPayload), SCPayload: int64(c.SCPayload),
-		MissedBytes: int64(c.Missed), Count: int64(c.Count),
+		MissedBytes: int64(c.Missed), Count: int64(c.Count), Loss: c.Loss,
 	}
 	switch c.Proto {
 	case flow.TCP, flow.UDP:
@@ -173,6 +174,7 @@ func TestConnectionsReadBack(t *testing.T) {
 	conns[5].State, conns[5].Service, conns[5].History = flow.StateNone, "dns,http", nil
 	conns[6].Count, conns[6].Missed = 7, 1<<40
 	conns[7].UID = math.MaxUint64
+	conns[8].Loss = true
 	l := newLake(t)
 	w := begin(t, l, lake.Import{Sensor: "eth0", Source: "capture"})
 	b := new(flow.ConnBatch)

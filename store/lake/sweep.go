@@ -84,7 +84,7 @@ func (l *Lake) sweepParts(m *Manifest) error {
 	for i := range m.Parts {
 		live[m.Parts[i].Path] = true
 	}
-	for _, table := range Tables() {
+	for _, table := range append(Tables(), Rollup()) {
 		days, err := readDir(l.join(table.Name))
 		if err != nil {
 			return err

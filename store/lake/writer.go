@@ -4,12 +4,10 @@ package lake
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -129,28 +127,10 @@ func (l *Lake) Begin(imp Import) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin import: %w", err)
 	}
-	w := &Writer{lake: l, dir: l.join(tmpName, imp.ID), imp: imp, codec: c}
+	w := &Writer{lake: l, imp: imp, codec: c}
 	w.seqs = make([]atomic.Int64, 1+len(flow.Kinds()))
 	w.imp.Version = l.version
-	// The lock keeps others from sweeping the directory before it is owned.
-	err = l.locked(func() error {
-		if err := os.MkdirAll(l.join(tmpName), 0o755); err != nil {
-			return err
-		}
-		if err := os.Mkdir(w.dir, 0o755); err != nil {
-			return err
-		}
-		var err error
-		w.lock, err = os.OpenFile(filepath.Join(w.dir, ownerName), os.O_RDWR|os.O_CREATE, 0o644)
-		if err == nil {
-			_, err = tryLock(w.lock)
-		}
-		if err != nil {
-			_ = w.removeDir() // the first error is the one that matters
-		}
-		return err
-	})
-	if err != nil {
+	if w.dir, w.lock, err = l.claim(imp.ID); err != nil {
 		return nil, fmt.Errorf("begin import: %w", err)
 	}
 	w.conn.cur, w.intel.cur = w.newConnTable(), w.newIntelTables()
@@ -167,7 +147,7 @@ func (w *Writer) newSet(t Table, n int) *partSet {
 
 func (w *Writer) newConnTable() *connTable {
 	return &connTable{
-		set:    w.newSet(Table{Name: ConnTable, Columns: ConnColumns()}, 0),
+		set:    w.newSet(Conns(), 0),
 		labels: newLabels(w.imp.Sensor),
 	}
 }
@@ -364,22 +344,14 @@ func (w *Writer) finish() error {
 }
 
 // removeDir removes the import's directory and gives up its lock.
-func (w *Writer) removeDir() error {
-	err := os.RemoveAll(w.dir)
-	if w.lock != nil {
-		if cerr := w.lock.Close(); err == nil {
-			err = cerr
-		}
-	}
-	return err
-}
+func (w *Writer) removeDir() error { return release(w.dir, w.lock) }
 
 // commit puts the parts that wait into the store.
 func (w *Writer) commit(f Final, more bool) error {
 	total := w.total.add(w.waiting)
 	imp := w.describe(f, &total, more)
 	err := w.lake.locked(func() error { return w.lake.add(imp, w.waiting, f.Replace, w) })
-	if unsynced := new(unsyncedError); err != nil && !errors.As(err, &unsynced) {
+	if err != nil && !isUnsynced(err) {
 		return err
 	}
 	w.total, w.waiting, w.published = total, nil, true
@@ -417,38 +389,14 @@ func (l *Lake) add(imp Import, parts []Part, replace []string, w *Writer) (err e
 	if err := m.checkDuplicate(&imp); err != nil {
 		return err
 	}
-	type move struct{ from, to string }
-	var moved []move
+	undo, err := l.place(w.dir, parts)
 	defer func() {
-		if unsynced := new(unsyncedError); err == nil || errors.As(err, &unsynced) {
-			return
-		}
-		for _, mv := range moved {
-			_ = os.Rename(mv.to, mv.from)
-			_ = os.Remove(filepath.Dir(mv.to)) // succeeds if the day was new
+		if err != nil && !isUnsynced(err) {
+			undo()
 		}
 	}()
-	dirs := make(map[string]bool)
-	for i := range parts {
-		to := l.join(filepath.FromSlash(parts[i].Path))
-		day := filepath.Dir(to)
-		if !dirs[day] {
-			if err := os.MkdirAll(day, 0o755); err != nil {
-				return fmt.Errorf("place parts: %w", err)
-			}
-			// The directories may be new, and so entries of their parents.
-			dirs[day], dirs[filepath.Dir(day)], dirs[l.path] = true, true, true
-		}
-		from := filepath.Join(w.dir, path.Base(parts[i].Path))
-		if err := os.Rename(from, to); err != nil {
-			return fmt.Errorf("place parts: %w", err)
-		}
-		moved = append(moved, move{from, to})
-	}
-	for name := range dirs {
-		if err := syncDir(name); err != nil {
-			return fmt.Errorf("place parts: %w", err)
-		}
+	if err != nil {
+		return err
 	}
 	for _, p := range parts {
 		p.Generation = m.Generation + 1
@@ -475,16 +423,8 @@ func (m *Manifest) drop(ids []string) []Part {
 	if len(ids) == 0 {
 		return nil
 	}
-	var old []Part
 	m.Imports = slices.DeleteFunc(m.Imports, func(i Import) bool { return slices.Contains(ids, i.ID) })
-	m.Parts = slices.DeleteFunc(m.Parts, func(p Part) bool {
-		gone := slices.Contains(ids, p.Import)
-		if gone {
-			old = append(old, p)
-		}
-		return gone
-	})
-	return old
+	return m.removeParts(func(p *Part) bool { return slices.Contains(ids, p.Import) })
 }
 
 // checkDuplicate refuses an import of which an input came in meanwhile.

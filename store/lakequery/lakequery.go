@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -67,9 +68,13 @@ type DB struct {
 	// pageFlows is how many flows are gathered at once.
 	pageFlows int
 
-	// mu guards manifest, which is replaced together with the views.
+	threads int
+
+	// mu guards manifest, which is replaced together with the views, and verified,
+	// the sums of the parts that were found to be good, by their paths.
 	mu       sync.Mutex
 	manifest *lake.Manifest
+	verified map[string]string
 }
 
 var _ store.Reader = (*DB)(nil)
@@ -135,6 +140,7 @@ func (d *DB) configure(ctx context.Context, cfg Config) error {
 		cfg.Threads = runtime.GOMAXPROCS(0)
 	}
 	d.pageFlows = int(cfg.Memory / flowBytes)
+	d.threads = cfg.Threads
 	temp, err := os.MkdirTemp(cfg.TempDir, "weir-query-")
 	if err != nil {
 		return err
@@ -222,6 +228,9 @@ func (d *DB) install(ctx context.Context, m *lake.Manifest) error {
 	if d.manifest != nil && d.manifest.Generation >= m.Generation {
 		return nil
 	}
+	if err := d.verify(ctx, m); err != nil {
+		return err
+	}
 	tx, err := d.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("make views: %w", err)
@@ -275,13 +284,13 @@ func (d *DB) retry(ctx context.Context, try int, generation int64, err error) er
 		// DuckDB's advice is about settings that nobody can change here.
 		return store.ErrMemory
 	}
-	return err
+	return d.damage(ctx, err)
 }
 
-// isIO reports whether DuckDB could not read a file.
+// isIO reports whether a file could not be read.
 func isIO(err error) bool {
 	var derr *duckdb.Error
-	return errors.As(err, &derr) && derr.Type == duckdb.ErrorTypeIO
+	return errors.Is(err, fs.ErrNotExist) || errors.As(err, &derr) && derr.Type == duckdb.ErrorTypeIO
 }
 
 // quote returns a text as a literal of SQL.

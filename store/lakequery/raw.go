@@ -39,7 +39,7 @@ func (d *DB) raw(ctx context.Context, text string) (*rawRows, error) {
 			return rows, nil
 		}
 		if !isIO(err) {
-			return nil, rawError(ctx, err)
+			return nil, rawError(ctx, d.damage(ctx, err))
 		}
 		if err := d.retry(ctx, try, generation, err); err != nil {
 			return nil, err

@@ -5,7 +5,6 @@ package lakequery
 import (
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -29,17 +28,16 @@ func macros() []string {
 func (d *DB) views(m *lake.Manifest) []string {
 	var out []string
 	for _, t := range lake.Tables() {
-		out = append(out, d.rawView(m, &t))
 		if t.Name == lake.ConnTable {
+			out = append(out, d.connViews(m)...)
 			out = append(out,
-				"CREATE OR REPLACE VIEW conn AS "+connSelect,
-				// Interim records of live captures are not merged: there are none yet.
-				"CREATE OR REPLACE VIEW conn_records AS "+connSelect,
-				"CREATE OR REPLACE VIEW flow AS "+flowSelect(""),
+				replaceView("conn", connSelect(wholeTable)),
+				replaceView("conn_records", connSelect(recordsTable)),
+				replaceView("flow", flowSelect("")),
 			)
 			continue
 		}
-		out = append(out, intelView(&t))
+		out = append(out, d.rawView(m, &t), intelView(&t))
 	}
 	return out
 }
@@ -47,41 +45,28 @@ func (d *DB) views(m *lake.Manifest) []string {
 // rawView returns the view of a table's parts. Their list comes from the
 // manifest, never from the directory.
 func (d *DB) rawView(m *lake.Manifest, t *lake.Table) string {
-	var files []string
+	var parts []*lake.Part
 	for i := range m.Parts {
 		if m.Parts[i].Kind == t.Name {
-			name := filepath.Join(d.root, filepath.FromSlash(m.Parts[i].Path))
-			files = append(files, quote(name))
+			parts = append(parts, &m.Parts[i])
 		}
 	}
-	columns := make([]string, len(t.Columns))
-	name := rawSchema + "." + ident(t.Name)
-	if len(files) == 0 {
-		for i := range t.Columns {
-			columns[i] = "NULL::" + t.Columns[i].Type.SQL() + " AS " + ident(t.Columns[i].Name)
-		}
-		return fmt.Sprintf("CREATE OR REPLACE VIEW %s AS SELECT %s WHERE false",
-			name, strings.Join(columns, ", "))
-	}
-	for i := range t.Columns {
-		columns[i] = ident(t.Columns[i].Name)
-	}
-	return fmt.Sprintf(
-		"CREATE OR REPLACE VIEW %s AS SELECT %s FROM read_parquet([%s], hive_partitioning = false)",
-		name, strings.Join(columns, ", "), strings.Join(files, ", "))
+	return replaceView(rawSchema+"."+ident(t.Name), d.partsSelect(t, parts))
 }
 
 // durationSQL is the time between the first and the last packet, in seconds.
 const durationSQL = `(epoch_us(lastseen) - epoch_us(firstseen)) / 1e6`
 
-// connSelect shows connections to people, in the order of the documentation.
-const connSelect = `SELECT uid_text(uid) AS uid, sensor, firstseen, lastseen, ` +
-	durationSQL + ` AS duration,
+// connSelect shows the connections of a relation to people, in the order of the
+// documentation.
+func connSelect(relation string) string {
+	return `SELECT uid_text(uid) AS uid, sensor, firstseen, lastseen, ` + durationSQL + ` AS duration,
 	src, sport, dst, dport, type, code, proto, service, conn_state, history, end_reason,
 	cspkts, scpkts, csbytes, scbytes, cspayload, scpayload, missed_bytes, vlan,
 	list_transform(tunnel_parents, lambda u: uid_text(u)) AS tunnel_parents,
-	community_id(src_bin, dst_bin, ip_proto, sport, dport, type, code) AS community_id, count
-	FROM ` + rawSchema + `.conn`
+	community_id(src_bin, dst_bin, ip_proto, sport, dport, type, code) AS community_id, count, loss
+	FROM ` + relation
+}
 
 // intelView returns the statement that shows a kind of intel to people: the
 // connection's endpoints, then the kind's own columns.
@@ -131,7 +116,7 @@ const flowKey = "src, dst, proto, dport, type"
 // flows.
 func flowSelect(where string, extra ...string) string {
 	s := "SELECT " + strings.Join(append(flowColumns(), extra...), ", ") +
-		" FROM " + rawSchema + ".conn"
+		" FROM " + flowRowsTable
 	if where != "" {
 		s += " WHERE " + where
 	}

@@ -25,7 +25,7 @@ func TestViewColumns(t *testing.T) {
 		"uid", "sensor", "firstseen", "lastseen", "duration", "src", "sport", "dst", "dport",
 		"type", "code", "proto", "service", "conn_state", "history", "end_reason", "cspkts", "scpkts",
 		"csbytes", "scbytes", "cspayload", "scpayload", "missed_bytes", "vlan", "tunnel_parents",
-		"community_id", "count",
+		"community_id", "count", "loss",
 	}
 	tests := map[string][]string{
 		"conn": connColumns, "conn_records": connColumns,
@@ -57,19 +57,19 @@ func TestViewRows(t *testing.T) {
 		{
 			"C0000000000000003", "eth0", at(20), at(21.5), 1.5, "10.0.0.1", int64(40000), "10.0.0.2",
 			int64(80), nil, nil, "tcp", "ssl,http", "SF", "ShADadFf", int64(3), int64(3), int64(2),
-			int64(300), int64(1200), int64(180), int64(1120), int64(0), int64(12), nil, int64(1),
+			int64(300), int64(1200), int64(180), int64(1120), int64(0), int64(12), nil, int64(1), false,
 		},
 		{
 			"C0000000000000008", "eth0", at(70), at(71.5), 1.5, "10.0.0.2", nil, "10.0.0.1",
 			nil, int64(3), int64(3), "icmp", nil, "SF", "ShADadFf", int64(3), int64(3), int64(2),
-			int64(300), int64(1200), int64(180), int64(1120), int64(0), nil, nil, int64(1),
+			int64(300), int64(1200), int64(180), int64(1120), int64(0), nil, nil, int64(1), false,
 		},
 		{
 			"Cfedcba9876543210", "eth0", at(90), at(91.5), 1.5, "10.0.0.9", nil, "10.0.0.2",
 			nil, nil, nil, "gre", nil, "SF", "ShADadFf", int64(3), int64(3), int64(2),
 			int64(300), int64(1200), int64(180), int64(1120), int64(0), nil,
 			[]any{"C0000000000000001", "Cffffffffffffffff"},
-			int64(1),
+			int64(1), false,
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lake
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/internal/flow"
+)
+
+const hourMicros = int64(time.Hour / time.Microsecond)
+
+// hourOf returns the number of the hour of a time in microseconds.
+func hourOf(micros int64) int32 {
+	hour := micros / hourMicros
+	if micros%hourMicros < 0 {
+		hour--
+	}
+	return int32(hour)
+}
+
+// addSum adds counters and stays within 64 bits.
+func addSum(a, b int64) int64 {
+	s := a + b
+	switch {
+	case b > 0 && s < a:
+		return math.MaxInt64
+	case b < 0 && s > a:
+		return math.MinInt64
+	}
+	return s
+}
+
+// texts numbers the few texts that many rows share.
+type texts struct {
+	ids  map[string]int32
+	list []string
+	// parts holds the numbers of what a text is when split at its commas.
+	parts [][]int32
+}
+
+// maxTexts bounds the distinct protocols, states, services and sensors of a day.
+const maxTexts = 1 << 16
+
+// id returns the number of a text.
+func (t *texts) id(text []byte) (int32, error) {
+	if id, ok := t.ids[string(text)]; ok {
+		return id, nil
+	}
+	if len(t.list) >= maxTexts {
+		return 0, fmt.Errorf("more than %d different texts", maxTexts)
+	}
+	if t.ids == nil {
+		t.ids = make(map[string]int32)
+	}
+	id := int32(len(t.list))
+	t.ids[string(text)] = id
+	t.list, t.parts = append(t.list, string(text)), append(t.parts, nil)
+	return id, nil
+}
+
+// split returns the numbers of what a text is when split at its commas.
+func (t *texts) split(id int32) ([]int32, error) {
+	if t.parts[id] == nil {
+		var ids []int32
+		for part := range strings.SplitSeq(t.list[id], ",") {
+			p, err := t.id([]byte(part))
+			if err != nil {
+				return nil, err
+			}
+			ids = append(ids, p)
+		}
+		t.parts[id] = ids
+	}
+	return t.parts[id], nil
+}
+
+// dayFlow is what makes a flow; dport and typ are -1 where it has none, proto
+// is the number of a text.
+type dayFlow struct {
+	src, dst   flow.Addr
+	proto      int32
+	dport, typ int32
+}
+
+// compare orders flows as roll-ups do.
+func (t *texts) compare(a, b *dayFlow) int {
+	if c := bytes.Compare(a.src[:], b.src[:]); c != 0 {
+		return c
+	}
+	if c := bytes.Compare(a.dst[:], b.dst[:]); c != 0 {
+		return c
+	}
+	if a.proto != b.proto {
+		return strings.Compare(t.list[a.proto], t.list[b.proto])
+	}
+	return cmp.Or(cmp.Compare(a.dport, b.dport), cmp.Compare(a.typ, b.typ))
+}
+
+// The sets of a flow.
+const (
+	setSports = iota
+	setCodes
+	setStates
+	setServices
+	setVLANs
+	setSensors
+	numSets
+)
+
+// sums are the counters of a flow: count, cspkts, scpkts, csbytes, scbytes.
+type sums [5]int64
+
+func (s *sums) add(o *sums) {
+	for i := range s {
+		s[i] = addSum(s[i], o[i])
+	}
+}
+
+// hourCount is how many connections began in an hour in which some went on.
+type hourCount struct {
+	hour  int32
+	count int64
+}
+
+// flowRow is a flow of a day.
+type flowRow struct {
+	dayFlow
+	sums
+	first, last int64
+	sets        [numSets][]int32
+	hours       []hourCount
+}
+
+// merge adds what another row says of the same flow.
+func (r *flowRow) merge(o *flowRow) {
+	r.add(&o.sums)
+	r.first, r.last = min(r.first, o.first), max(r.last, o.last)
+	for i := range r.sets {
+		r.sets[i] = append(r.sets[i], o.sets[i]...)
+	}
+	r.hours = append(r.hours, o.hours...)
+}
+
+// set makes the row a copy of another one.
+func (r *flowRow) set(o *flowRow) {
+	sets, hours := r.sets, r.hours
+	*r = *o
+	for i := range sets {
+		r.sets[i] = append(sets[i][:0], o.sets[i]...)
+	}
+	r.hours = append(hours[:0], o.hours...)
+}
+
+// tidy sorts the sets and the hours, each value once.
+func (r *flowRow) tidy() {
+	for i := range r.sets {
+		slices.Sort(r.sets[i])
+		r.sets[i] = slices.Compact(r.sets[i])
+	}
+	slices.SortFunc(r.hours, func(a, b hourCount) int { return cmp.Compare(a.hour, b.hour) })
+	n := 0
+	for _, h := range r.hours {
+		if n > 0 && r.hours[n-1].hour == h.hour {
+			r.hours[n-1].count = addSum(r.hours[n-1].count, h.count)
+			continue
+		}
+		r.hours[n] = h
+		n++
+	}
+	r.hours = r.hours[:n]
+}
+
+// aggregate holds flows in memory, their sets as lists in shared slices.
+type aggregate struct {
+	index map[dayFlow]int32
+	flows []aggregateFlow
+	nodes []setNode
+	hours []hourNode
+}
+
+type aggregateFlow struct {
+	dayFlow
+	sums
+	first, last int64
+	heads       [numSets]int32 // positions in nodes, -1 for the end
+	hours       int32          // position in hours
+}
+
+type setNode struct{ value, next int32 }
+
+type hourNode struct {
+	hourCount
+	next int32
+}
+
+// What is held in memory, and how far duplicates are looked for: the rest goes
+// when the flow is written.
+const (
+	aggregateBytes = 48 << 20
+	lookback       = 16
+)
+
+// full reports whether the flows should be written.
+func (a *aggregate) full() bool {
+	return len(a.flows)*200+len(a.nodes)*8+len(a.hours)*24 >= aggregateBytes
+}
+
+func (a *aggregate) reset() {
+	clear(a.index)
+	a.flows, a.nodes, a.hours = a.flows[:0], a.nodes[:0], a.hours[:0]
+}
+
+// flow returns a flow, new if need be. It is valid until the next call.
+func (a *aggregate) flow(key *dayFlow, first, last int64) *aggregateFlow {
+	if a.index == nil {
+		a.index = make(map[dayFlow]int32)
+	}
+	i, ok := a.index[*key]
+	if !ok {
+		i = int32(len(a.flows))
+		a.index[*key] = i
+		f := aggregateFlow{dayFlow: *key, first: first, last: last, hours: -1}
+		for j := range f.heads {
+			f.heads[j] = -1
+		}
+		a.flows = append(a.flows, f)
+	}
+	f := &a.flows[i]
+	f.first, f.last = min(f.first, first), max(f.last, last)
+	return f
+}
+
+// put adds a value to a set of a flow.
+func (a *aggregate) put(f *aggregateFlow, set int, value int32) {
+	for i, n := f.heads[set], 0; i >= 0 && n < lookback; i, n = a.nodes[i].next, n+1 {
+		if a.nodes[i].value == value {
+			return
+		}
+	}
+	a.nodes = append(a.nodes, setNode{value, f.heads[set]})
+	f.heads[set] = int32(len(a.nodes) - 1)
+}
+
+// times adds that count connections began at first and a record went on till
+// last.
+func (a *aggregate) times(f *aggregateFlow, first, last, count int64) {
+	begin, end := hourOf(first), hourOf(last)
+	a.hour(f, begin, count)
+	for h := begin + 1; h <= end; h++ {
+		a.hour(f, h, 0)
+	}
+}
+
+func (a *aggregate) hour(f *aggregateFlow, hour int32, count int64) {
+	for i, n := f.hours, 0; i >= 0 && n < lookback; i, n = a.hours[i].next, n+1 {
+		if h := &a.hours[i]; h.hour == hour {
+			h.count = addSum(h.count, count)
+			return
+		}
+	}
+	a.hours = append(a.hours, hourNode{hourCount{hour, count}, f.hours})
+	f.hours = int32(len(a.hours) - 1)
+}
+
+// sorted calls yield with every flow, in order. The row is valid during the call.
+func (a *aggregate) sorted(t *texts, yield func(*flowRow) error) error {
+	slices.SortFunc(a.flows, func(x, y aggregateFlow) int { return t.compare(&x.dayFlow, &y.dayFlow) })
+	var r flowRow
+	for i := range a.flows {
+		f := &a.flows[i]
+		r.dayFlow, r.sums, r.first, r.last = f.dayFlow, f.sums, f.first, f.last
+		for set := range r.sets {
+			r.sets[set] = r.sets[set][:0]
+			for n := f.heads[set]; n >= 0; n = a.nodes[n].next {
+				r.sets[set] = append(r.sets[set], a.nodes[n].value)
+			}
+		}
+		r.hours = r.hours[:0]
+		for n := f.hours; n >= 0; n = a.hours[n].next {
+			r.hours = append(r.hours, a.hours[n].hourCount)
+		}
+		r.tidy()
+		if err := yield(&r); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lakequery
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"weir/store/lake"
+)
+
+// Relations of connections, in rawSchema. Most stores hold one row a
+// connection, and the three are the same. Where interim records were written,
+// several rows may make one connection.
+const (
+	// recordsTable has all rows as they are.
+	recordsTable = rawSchema + ".conn_records"
+	// flowRowsTable is what flows are made of: all rows, too, but interim ones
+	// have no conn_state, since the state of a connection is its last one.
+	flowRowsTable = rawSchema + "." + lake.ConnTable
+	// wholeTable has one row for each connection.
+	wholeTable = rawSchema + ".conn_whole"
+)
+
+// connViews returns the statements that make the views of connections.
+func (d *DB) connViews(m *lake.Manifest) []string {
+	var whole, partial []*lake.Part
+	for i := range m.Parts {
+		switch p := &m.Parts[i]; {
+		case p.Kind != lake.ConnTable:
+		case p.Partial > 0:
+			partial = append(partial, p)
+		default:
+			whole = append(whole, p)
+		}
+	}
+	t := lake.Conns()
+	all := d.partsSelect(&t, slices.Concat(whole, partial))
+	if len(partial) == 0 {
+		return []string{
+			replaceView(recordsTable, all), replaceView(flowRowsTable, all), replaceView(wholeTable, all),
+		}
+	}
+	some := " FROM (" + d.partsSelect(&t, partial) + ")"
+	rest := ""
+	if len(whole) > 0 {
+		rest = d.partsSelect(&t, whole) + " UNION ALL "
+	}
+	return []string{
+		replaceView(recordsTable, all),
+		replaceView(flowRowsTable, rest+"SELECT * REPLACE (CASE WHEN "+notInterim+
+			" THEN conn_state END AS conn_state)"+some),
+		replaceView(wholeTable, rest+"SELECT *"+some+" WHERE "+single+" UNION ALL "+mergeSelect(&t, some)),
+	}
+}
+
+func replaceView(name, query string) string { return "CREATE OR REPLACE VIEW " + name + " AS " + query }
+
+// partsSelect returns the query that reads parts of a table. Those of each
+// schema are read on their own: columns that they lack have no values.
+func (d *DB) partsSelect(t *lake.Table, parts []*lake.Part) string {
+	files := make(map[int][]string)
+	for _, p := range parts {
+		name := filepath.Join(d.root, filepath.FromSlash(p.Path))
+		files[p.Schema] = append(files[p.Schema], quote(name))
+	}
+	if len(files) == 0 {
+		return "SELECT " + selectColumns(t, -1) + " WHERE false"
+	}
+	var selects []string
+	for _, schema := range slices.Sorted(maps.Keys(files)) {
+		selects = append(selects, fmt.Sprintf("SELECT %s FROM read_parquet([%s], hive_partitioning = false)",
+			selectColumns(t, schema), strings.Join(files[schema], ", ")))
+	}
+	return strings.Join(selects, " UNION ALL ")
+}
+
+// selectColumns returns the columns of a table, without values where a schema
+// lacks them; -1 lacks all.
+func selectColumns(t *lake.Table, schema int) string {
+	columns := make([]string, len(t.Columns))
+	for i := range t.Columns {
+		c := &t.Columns[i]
+		columns[i] = ident(c.Name)
+		if c.Since > schema {
+			columns[i] = "NULL::" + c.Type.SQL() + " AS " + ident(c.Name)
+		}
+	}
+	return strings.Join(columns, ", ")
+}
+
+const (
+	// notInterim is the condition that a row is the last one of its connection.
+	notInterim = "end_reason <> 2"
+	// single is the condition that a row is a connection of its own. What it is
+	// not true for are rows that lake.Part.Partial counts.
+	single = notInterim + " AND count <> 0"
+)
+
+// mergeSelect returns the query that makes one row of all rows of a connection.
+//
+// What does not add up is that of the last row: the one that is not interim or,
+// as long as there is none, the one with the longest history, which only grows,
+// and then the latest time.
+//
+// Where client and server of a TCP connection turned out to be mistaken, later
+// rows have them the other way round. So counters are summed by endpoint, the
+// lower one first, and given to the client and the server of the last row. UDP
+// counters stay with the side they were counted for, as in Zeek.
+func mergeSelect(t *lake.Table, from string) string {
+	const inner = `SELECT *,
+		((` + notInterim + `)::BIGINT << 61) + (least(coalesce(length(history), 0), 511)::BIGINT << 52)
+			+ greatest(0, least(epoch_us(lastseen), (1::BIGINT << 52) - 1)) AS place,
+		ip_proto <> 6 OR src_bin < dst_bin OR (src_bin = dst_bin AND sport <= dport) AS forth`
+	columns := make([]string, len(t.Columns))
+	for i := range t.Columns {
+		name := t.Columns[i].Name
+		expr := "arg_max_null(" + ident(name) + ", place)"
+		switch {
+		case name == "uid":
+			expr = name
+		case name == "firstseen":
+			expr = "min(firstseen)"
+		case name == "lastseen":
+			expr = "max(lastseen)"
+		case name == "count", name == "missed_bytes":
+			expr = total(name)
+		case name == "loss":
+			expr = "bool_or(loss)"
+		case strings.HasPrefix(name, "cs"), strings.HasPrefix(name, "sc"):
+			same, other := name, "sc"+name[2:]
+			if name[:2] == "sc" {
+				other = "cs" + name[2:]
+			}
+			sum := func(a, b string) string { return total("CASE WHEN forth THEN " + a + " ELSE " + b + " END") }
+			expr = "CASE WHEN arg_max(forth, place) THEN " + sum(same, other) + " ELSE " + sum(other, same) + " END"
+		}
+		columns[i] = expr + " AS " + ident(name)
+	}
+	return "SELECT " + strings.Join(columns, ", ") + " FROM (" + inner + from +
+		" WHERE NOT (" + single + ")) GROUP BY uid"
+}
