@@ -55,19 +55,24 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(names[0], data, 0o644))
 }
 
-// makeLake writes a store of a few connections: mklake STORE.
+// makeLake adds an import of a few connections to a store: mklake STORE [ID
+// [killed]]. Killed ones are published, and not ended.
 func makeLake() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: mklake STORE")
+	if len(os.Args) < 2 || len(os.Args) > 4 {
+		fmt.Fprintln(os.Stderr, "usage: mklake STORE [ID [killed]]")
 		os.Exit(2)
 	}
-	if err := fillLake(os.Args[1]); err != nil {
+	id := "import-1"
+	if len(os.Args) > 2 {
+		id = os.Args[2]
+	}
+	if err := fillLake(os.Args[1], id, len(os.Args) > 3); err != nil {
 		fmt.Fprintln(os.Stderr, "mklake:", err)
 		os.Exit(1)
 	}
 }
 
-func fillLake(path string) error {
+func fillLake(path, id string, killed bool) error {
 	addr := func(s string) flow.Addr { return flow.AddrFrom(netip.MustParseAddr(s)) }
 	const base = 1_763_892_000 // 2025-11-23 10:00:00 UTC
 	var conns []flow.Connection
@@ -111,10 +116,14 @@ func fillLake(path string) error {
 	if err != nil {
 		return err
 	}
-	w, err := l.Begin(lake.Import{
-		ID: "import-1", Sensor: "eth0", Source: "capture",
-		Inputs: []lake.Input{{Name: "evil\x1b[31m.pcap", Sum: "00", Size: 1}},
-	})
+	imp := lake.Import{
+		ID: id, Sensor: "eth0", Source: "capture",
+		Inputs: []lake.Input{{Name: "evil\x1b[31m.pcap", Sum: id, Size: 1}},
+	}
+	if killed {
+		imp.Source, imp.Inputs = "live", []lake.Input{{Name: "eth0"}}
+	}
+	w, err := l.Begin(imp)
 	if err != nil {
 		return err
 	}
@@ -124,6 +133,10 @@ func fillLake(path string) error {
 	}
 	if err := errors.Join(w.Connections(b), w.Intel(intel)); err != nil {
 		return errors.Join(err, w.Abort())
+	}
+	if killed {
+		// The process ends here, and with it its hold on the import.
+		return w.Publish(lake.Final{Packets: 1234})
 	}
 	return w.Commit(lake.Final{Packets: 1234})
 }

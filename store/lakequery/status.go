@@ -4,6 +4,7 @@ package lakequery
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,8 +14,37 @@ import (
 
 // Status describes the snapshot that queries see. It reads no part.
 func (d *DB) Status(context.Context) (*store.Status, error) {
-	return describe(d.path, d.snapshot()), nil
+	s := describe(d.path, d.snapshot())
+	for i := range s.Imports {
+		imp := &s.Imports[i]
+		if !imp.Open {
+			continue
+		}
+		running, err := lake.Running(d.path, imp.ID)
+		if err != nil {
+			return nil, fmt.Errorf("describe store: %w", err)
+		}
+		// An import that has ended since the snapshot was taken is no killed one.
+		imp.Killed = !running && d.stillOpen(imp.ID)
+	}
+	return s, nil
 }
+
+// stillOpen reports whether an import is open in the newest manifest.
+func (d *DB) stillOpen(id string) bool {
+	m, err := lake.ReadManifest(d.path)
+	if err != nil {
+		return false
+	}
+	imp := m.Find(id)
+	return imp != nil && imp.Open
+}
+
+// Sizes of small and medium parts.
+const (
+	smallPart  = 1e6
+	mediumPart = 16e6
+)
 
 // describe summarizes a manifest.
 func describe(path string, m *lake.Manifest) *store.Status {
@@ -29,6 +59,12 @@ func describe(path string, m *lake.Manifest) *store.Status {
 				ts.Parts++
 				ts.Rows += p.Rows
 				ts.Bytes += p.Bytes
+				switch {
+				case p.Bytes < smallPart:
+					ts.Small++
+				case p.Bytes < mediumPart:
+					ts.Medium++
+				}
 				s.Connections += p.Conns
 			}
 		}
