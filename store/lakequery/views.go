@@ -27,7 +27,7 @@ func macros() []string {
 
 // views returns the statements that make the views of a manifest.
 func (d *DB) views(m *lake.Manifest) []string {
-	var out []string
+	out := d.rollupViews(m)
 	for _, t := range lake.Tables() {
 		out = append(out, d.rawView(m, &t))
 		if t.Name == lake.ConnTable {
@@ -35,7 +35,7 @@ func (d *DB) views(m *lake.Manifest) []string {
 				"CREATE OR REPLACE VIEW conn AS "+connSelect,
 				// Interim records of live captures are not merged: there are none yet.
 				"CREATE OR REPLACE VIEW conn_records AS "+connSelect,
-				"CREATE OR REPLACE VIEW flow AS "+flowSelect(""),
+				"CREATE OR REPLACE VIEW flow AS "+flowsOf(rolled(m), ""),
 			)
 			continue
 		}
@@ -110,6 +110,9 @@ func distinct(column string) string { return "list_sort(list_distinct(list(" + c
 // connection may hold several, joined by commas.
 const servicesSQL = "list_sort(list_distinct(flatten(list(string_split(service, ',')))))"
 
+// stateSQL is the state of connections that have ended.
+const stateSQL = "CASE WHEN end_reason <> 2 THEN conn_state END"
+
 // flowColumns returns the columns of flows, in the order of the documentation.
 func flowColumns() []string {
 	columns := []string{
@@ -120,18 +123,18 @@ func flowColumns() []string {
 		columns = append(columns, total(name)+" AS "+name)
 	}
 	return append(columns, "min(firstseen) AS firstseen", "max(lastseen) AS lastseen",
-		distinct("conn_state")+" AS conn_state", servicesSQL+" AS service",
+		distinct(stateSQL)+" AS conn_state", servicesSQL+" AS service",
 		distinct("vlan")+" AS vlan", distinct("sensor")+" AS sensor")
 }
 
 // flowKey is what makes a flow.
 const flowKey = "src, dst, proto, dport, type"
 
-// flowSelect groups the connections that fulfill a condition ("" is none) to
-// flows.
-func flowSelect(where string, extra ...string) string {
+// flowSelect groups the connections of a raw table that fulfill a condition ("" is
+// none) to flows.
+func flowSelect(table, where string, extra ...string) string {
 	s := "SELECT " + strings.Join(append(flowColumns(), extra...), ", ") +
-		" FROM " + rawSchema + ".conn"
+		" FROM " + rawSchema + "." + table + " AS conn"
 	if where != "" {
 		s += " WHERE " + where
 	}
