@@ -33,6 +33,8 @@ type options struct {
 	json bool // of status
 	sql  sqlOptions
 
+	compact compactOptions
+
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
@@ -55,12 +57,14 @@ const examples = `  flowcli                                       every flow
   flowcli --top dport --collect dst.addr        and who serves them
   flowcli -j -f 'proto = icmp'                  as JSON, a flow a line
   flowcli sql "SELECT query, count(*) FROM dns GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
-  flowcli status                                what the store holds`
+  flowcli status                                what the store holds
+  flowcli compact                               merge small parts of the store`
 
 const exitCodes = `Exit codes:
   0    done
   1    failed
   2    wrong usage (flag, filter, SQL)
+  3    done, but a part was skipped
   130  interrupted
 `
 
@@ -91,7 +95,7 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
-	cmd.AddCommand(o.newSQL(), o.newStatus())
+	cmd.AddCommand(o.newSQL(), o.newStatus(), o.newCompact())
 	return cmd
 }
 
@@ -100,7 +104,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql and status", args[0])
+	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql, status and compact", args[0])
 	if cmd.HasParent() {
 		err = fmt.Errorf("unexpected argument %q", args[0])
 	}
@@ -112,7 +116,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 func perRun() []string {
 	return []string{
 		"config", "help", "version", "init", "count", "json", "skip", "top", "collect", "sum",
-		"least", "node-filters", "flow-filters",
+		"least", "node-filters", "flow-filters", "all", "quiet",
 	}
 }
 

@@ -27,6 +27,7 @@ const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2
+	exitSkipped     = 3
 	exitInterrupted = 130
 )
 
@@ -68,6 +69,9 @@ func report(stderr io.Writer, err error) int {
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(stderr, "flowcli: interrupted")
 		return exitInterrupted
+	}
+	if errors.Is(err, errSkipped) {
+		return exitSkipped
 	}
 	if bad := new(textError); errors.As(err, &bad) {
 		fmt.Fprintf(stderr, "flowcli: %s\n", escapeLines(bad.Error()))
