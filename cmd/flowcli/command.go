@@ -35,6 +35,8 @@ type options struct {
 	sql  sqlOptions
 	tail tailOptions
 
+	compact compactOptions
+
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
@@ -60,13 +62,14 @@ const examples = `  flowcli                                       every flow
   flowcli tail -f 'dport = 443'                 connections as they end
   flowcli status                                what the store holds
   flowcli check                                 whether its files are what was written
+  flowcli compact                               merge small parts of the store
   flowcli expire --older-than 90d               drop what is old`
 
 const exitCodes = `Exit codes:
   0    done
   1    failed
   2    wrong usage (flag, filter, SQL)
-  3    repaired, and records are lost (check)
+  3    done, but records are lost or were left out (check --repair, compact)
   130  interrupted
 `
 
@@ -100,7 +103,7 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
-	cmd.AddCommand(o.newSQL(), o.newStatus(), o.newTail(), o.newCheck(), o.newExpire())
+	cmd.AddCommand(o.newSQL(), o.newStatus(), o.newTail(), o.newCheck(), o.newCompact(), o.newExpire())
 	return cmd
 }
 
@@ -109,7 +112,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql, status, tail, check and expire", args[0])
+	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql, status, tail, check, compact and expire", args[0])
 	if cmd.HasParent() {
 		err = fmt.Errorf("unexpected argument %q", args[0])
 	}
@@ -122,7 +125,7 @@ func perRun() []string {
 	return []string{
 		"config", "help", "version", "init", "count", "json", "skip", "top", "collect", "sum",
 		"least", "node-filters", "flow-filters", "last", "once", "wait", "repair", "before", "older-than", "max-size",
-		"dry-run", "yes",
+		"dry-run", "yes", "all", "quiet",
 	}
 }
 

@@ -18,8 +18,7 @@ import (
 const (
 	// recordsTable has all rows as they are.
 	recordsTable = rawSchema + ".conn_records"
-	// flowRowsTable is what flows are made of: all rows, too, but interim ones
-	// have no conn_state, since the state of a connection is its last one.
+	// flowRowsTable is what flows are made of, see flowRows.
 	flowRowsTable = rawSchema + "." + lake.ConnTable
 	// wholeTable has one row for each connection.
 	wholeTable = rawSchema + ".conn_whole"
@@ -27,34 +26,55 @@ const (
 
 // connViews returns the statements that make the views of connections.
 func (d *DB) connViews(m *lake.Manifest) []string {
-	var whole, partial []*lake.Part
+	t := lake.Conns()
+	whole, partial := connParts(m, func(*lake.Part) bool { return true })
+	all := d.partsSelect(&t, slices.Concat(whole, partial))
+	restWhole, restPartial := connParts(m, func(p *lake.Part) bool { return p.Rollup == "" })
+	views := []string{
+		replaceView(recordsTable, all),
+		replaceView(flowRowsTable, d.flowRows(&t, whole, partial)),
+		replaceView(rawSchema+"."+restTable, d.flowRows(&t, restWhole, restPartial)),
+	}
+	if len(partial) == 0 {
+		return append(views, replaceView(wholeTable, all))
+	}
+	some := " FROM (" + d.partsSelect(&t, partial) + ")"
+	return append(views, replaceView(wholeTable, d.before(&t, whole)+"SELECT *"+some+" WHERE "+single+
+		" UNION ALL "+mergeSelect(&t, some)))
+}
+
+// connParts returns the parts of connections that fulfill a condition: those
+// whose rows are whole connections, and the others.
+func connParts(m *lake.Manifest, wanted func(*lake.Part) bool) (whole, partial []*lake.Part) {
 	for i := range m.Parts {
 		switch p := &m.Parts[i]; {
-		case p.Kind != lake.ConnTable:
+		case p.Kind != lake.ConnTable || !wanted(p):
 		case p.Partial > 0:
 			partial = append(partial, p)
 		default:
 			whole = append(whole, p)
 		}
 	}
-	t := lake.Conns()
-	all := d.partsSelect(&t, slices.Concat(whole, partial))
+	return whole, partial
+}
+
+// flowRows returns the query of the rows that flows are made of: interim ones
+// have no conn_state, since the state of a connection is its last one.
+func (d *DB) flowRows(t *lake.Table, whole, partial []*lake.Part) string {
 	if len(partial) == 0 {
-		return []string{
-			replaceView(recordsTable, all), replaceView(flowRowsTable, all), replaceView(wholeTable, all),
-		}
+		return d.partsSelect(t, whole)
 	}
-	some := " FROM (" + d.partsSelect(&t, partial) + ")"
-	rest := ""
-	if len(whole) > 0 {
-		rest = d.partsSelect(&t, whole) + " UNION ALL "
+	return d.before(t, whole) + "SELECT * REPLACE (CASE WHEN " + notInterim +
+		" THEN conn_state END AS conn_state) FROM (" + d.partsSelect(t, partial) + ")"
+}
+
+// before returns the query of parts in front of another one, "" if there are
+// none.
+func (d *DB) before(t *lake.Table, parts []*lake.Part) string {
+	if len(parts) == 0 {
+		return ""
 	}
-	return []string{
-		replaceView(recordsTable, all),
-		replaceView(flowRowsTable, rest+"SELECT * REPLACE (CASE WHEN "+notInterim+
-			" THEN conn_state END AS conn_state)"+some),
-		replaceView(wholeTable, rest+"SELECT *"+some+" WHERE "+single+" UNION ALL "+mergeSelect(&t, some)),
-	}
+	return d.partsSelect(t, parts) + " UNION ALL "
 }
 
 func replaceView(name, query string) string { return "CREATE OR REPLACE VIEW " + name + " AS " + query }

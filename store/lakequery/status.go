@@ -52,7 +52,7 @@ func describe(path string, m *lake.Manifest) *store.Status {
 		Location: path, Format: m.Format, Generation: m.Generation,
 		Tables: []store.TableStatus{}, Sensors: []string{}, Imports: []store.ImportStatus{},
 	}
-	for _, t := range lake.Tables() {
+	for _, t := range append(lake.Tables(), lake.Rollup()) {
 		ts := store.TableStatus{Name: t.Name}
 		for i := range m.Parts {
 			if p := &m.Parts[i]; p.Kind == t.Name {
@@ -75,7 +75,9 @@ func describe(path string, m *lake.Manifest) *store.Status {
 	for i := range m.Parts {
 		p := &m.Parts[i]
 		s.Parts++
-		s.Rows += p.Rows
+		if p.Kind != lake.RollupTable { // made of rows that count already
+			s.Rows += p.Rows
+		}
 		s.Bytes += p.Bytes
 		first, last := time.UnixMicro(p.MinTS).UTC(), time.UnixMicro(p.MaxTS).UTC()
 		if s.First == nil || first.Before(*s.First) {

@@ -141,8 +141,8 @@ func TestRawQueries(t *testing.T) {
 			}
 		})
 	}
-	if _, rows := sqlRows(t, db, "SHOW TABLES"); len(rows) != 6 {
-		t.Errorf("SHOW TABLES = %v, want 6 tables", rows)
+	if _, rows := sqlRows(t, db, "SHOW TABLES"); len(rows) != 7 {
+		t.Errorf("SHOW TABLES = %v, want 7 tables", rows)
 	}
 }
 
