@@ -274,3 +274,19 @@ func BenchmarkQueries(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkMergedQueries is about a store in which a quarter of the rows are of
+// connections in one row each, and the others of as many in three.
+func BenchmarkMergedQueries(b *testing.B) {
+	path, _ := interimLake(b, 250_000)
+	db := openDB(b, path)
+	for _, query := range benchQueries() {
+		b.Run(query.name, func(b *testing.B) {
+			for b.Loop() {
+				if err := query.run(b.Context(), db); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
