@@ -55,19 +55,7 @@ func (s sink) check(err error) error {
 
 // readCaptures reads what the options name and commits the result.
 func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stderr io.Writer) (err error) {
-	level := slog.LevelWarn
-	if o.verbose {
-		level = slog.LevelDebug
-	}
-	r := &reading{o: o, stdout: stdout, stderr: stderr, log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{
-		Level: level,
-		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) == 0 && a.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return a
-		},
-	}))}
+	r := &reading{o: o, stdout: stdout, stderr: stderr, log: slog.New(handler(stderr, o.level(slog.LevelWarn)))}
 	if o.profile != "" {
 		stop, err := profile(o.profile)
 		if err != nil {
@@ -75,15 +63,7 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 		}
 		defer stop()
 	}
-	if os.Getenv("GOGC") == "" {
-		// Little garbage is made, and the memory limit bounds what is left of it.
-		debug.SetGCPercent(200)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		// The runtime counts memory that was never touched, which RSS does not:
-		// a little above the cap it keeps the cap without collecting all the time.
-		debug.SetMemoryLimit(int64(o.memory) / 20 * 23)
-	}
+	o.tune()
 	// What fails in a sink ends the reading at once, even where it waits for a
 	// pipe that says nothing.
 	ctx, cancel := context.WithCancel(ctx)
@@ -106,12 +86,7 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 		Inputs: names, Stdin: interruptible(ctx, stdin), Context: ctx,
 		Filter: o.filter, Checksums: o.checksums, Log: r.log,
 	}); err != nil {
-		_, badFilter := errors.AsType[*capture.FilterError](err)
-		_, badUse := errors.AsType[*capture.UsageError](err)
-		if badFilter || badUse {
-			return &command.UsageError{Err: err}
-		}
-		return err
+		return inputError(err)
 	}
 	defer func() {
 		if cerr := r.reader.Close(); err == nil {
@@ -127,6 +102,51 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 		}
 	}()
 	return r.run(ctx)
+}
+
+// level returns the least level of the messages that are shown.
+func (o *options) level(usual slog.Level) slog.Level {
+	if o.verbose {
+		return slog.LevelDebug
+	}
+	return usual
+}
+
+// handler returns a log handler for people and service managers, who know what
+// time it is.
+func handler(w io.Writer, level slog.Leveler) slog.Handler {
+	return slog.NewTextHandler(w, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	})
+}
+
+// tune sets the garbage collector up for a run.
+func (o *options) tune() {
+	if os.Getenv("GOGC") == "" {
+		// Little garbage is made, and the memory limit bounds what is left of it.
+		debug.SetGCPercent(200)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		// The runtime counts memory that was never touched, which RSS does not:
+		// a little above the cap it keeps the cap without collecting all the time.
+		debug.SetMemoryLimit(int64(o.memory) / 20 * 23)
+	}
+}
+
+// inputError tells wrong usage from what else may be wrong with an input.
+func inputError(err error) error {
+	_, badFilter := errors.AsType[*capture.FilterError](err)
+	_, badUse := errors.AsType[*capture.UsageError](err)
+	if badFilter || badUse {
+		return &command.UsageError{Err: err}
+	}
+	return err
 }
 
 // distinct leaves out captures with the same content as another one.
@@ -448,6 +468,9 @@ func summarize(w io.Writer, in capture.Stats, out sensor.Stats, took time.Durati
 		}
 		fmt.Fprintf(w, "rejected     %d: %s\n", in.Packets-in.Delivered, strings.Join(reasons, ", "))
 	}
+	if in.Received > 0 || in.Lost.Sum() > 0 {
+		fmt.Fprintf(w, "lost         %d: %s\n", in.Lost.Sum(), strings.Join(lossesOf(in.Lost), ", "))
+	}
 	fmt.Fprintf(w, "connections  %d", out.Connections)
 	if n := out.Table.EndedEarly; n > 0 {
 		fmt.Fprintf(w, ", %d of them ended early to stay within %s of memory", n, o.memory.String())
@@ -463,6 +486,14 @@ func summarize(w io.Writer, in capture.Stats, out sensor.Stats, took time.Durati
 	fmt.Fprintf(w, "intel        %s\n", strings.Join(intel, ", "))
 	if o.store != "none" {
 		fmt.Fprintf(w, "store        %s\n", o.store)
+	}
+}
+
+// lossesOf says how many packets of interfaces were lost, by reason.
+func lossesOf(l capture.Losses) []string {
+	return []string{
+		fmt.Sprintf("kernel %d", l.Kernel), fmt.Sprintf("interface %d", l.Interface),
+		fmt.Sprintf("overload %d", l.Overload), fmt.Sprintf("unread %d", l.Unread),
 	}
 }
 
