@@ -247,6 +247,10 @@ func (l *listening) confinement() confine.Config {
 	if l.logFile != nil {
 		add(&c.ReadWrite, filepath.Dir(l.logFile.Name()))
 	}
+	if l.metrics != nil {
+		// What the process uses is told there.
+		c.ReadOnly = append(c.ReadOnly, "/proc")
+	}
 	if l.o.configFile != "" {
 		add(&c.ReadOnly, filepath.Dir(l.o.configFile))
 	}
