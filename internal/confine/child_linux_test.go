@@ -46,6 +46,8 @@ type orders struct {
 	// Connect is set.
 	Port, OtherPort int
 	Connect         bool
+	// Churn has threads begin and end all the time.
+	Churn bool
 }
 
 // hello is the child's first line, once it is confined.
@@ -53,6 +55,7 @@ type hello struct {
 	Report confine.Report
 	Err    string
 	Addr   string // of its listener
+	Took   time.Duration
 }
 
 // child is the process that the tests look at. It obeys lines on standard input
@@ -82,13 +85,20 @@ func child() int {
 	threads := make(threads)
 	threads.start(8)
 	h := hello{Addr: listener.Addr().String()}
+	if o.Churn {
+		for range 4 {
+			go churnThreads()
+		}
+	}
 	if o.Config != nil {
+		began := time.Now()
 		if h.Report, err = confine.Enter(*o.Config); err != nil {
 			return fail(err)
 		}
+		h.Took = time.Since(began)
 	}
-	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { //nolint:errcheck,gosec // it serves until the process ends
-		io.WriteString(w, "alive")
+	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { //nolint:errcheck // it serves until the process ends
+		io.WriteString(w, "alive") //nolint:errcheck // the client sees it
 	}))
 	if err := out.Encode(h); err != nil {
 		return 1
@@ -146,6 +156,20 @@ func (t threads) start(n int) {
 		}()
 	}
 	started.Wait()
+}
+
+// churnThreads starts threads that end at once, one after the other, some
+// thousand a second.
+func churnThreads() {
+	for {
+		ended := make(chan struct{})
+		go func() {
+			runtime.LockOSThread() // the thread ends with its goroutine
+			close(ended)
+		}()
+		<-ended
+		time.Sleep(200 * time.Microsecond)
+	}
 }
 
 // any has eight threads try something, all at once, so that
@@ -246,18 +270,18 @@ func willing(let error, err error) error {
 
 func dial(port int) error {
 	conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
-	if err == nil {
-		conn.Close()
+	if err != nil {
+		return err
 	}
-	return err
+	return conn.Close()
 }
 
 func listen() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err == nil {
-		l.Close()
+	if err != nil {
+		return err
 	}
-	return err
+	return l.Close()
 }
 
 // makeBPFMap makes a map, the least that the call can do.
