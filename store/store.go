@@ -163,6 +163,9 @@ type TableStatus struct {
 	Parts int64  `json:"parts"`
 	Rows  int64  `json:"rows"`
 	Bytes int64  `json:"bytes"`
+	// Small and Medium count parts below a megabyte, and below sixteen.
+	Small  int64 `json:"small_parts"`
+	Medium int64 `json:"medium_parts"`
 }
 
 // ImportStatus describes what one import brought.

@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"flowcli": main,
 		"mklake":  makeLake,
+		"mklive":  makeLive,
 	})
 }
 
@@ -33,7 +34,7 @@ func TestScripts(t *testing.T) {
 	if p.Cmds == nil {
 		p.Cmds = make(map[string]func(*testscript.TestScript, bool, []string))
 	}
-	p.Cmds["flip"] = flip
+	p.Cmds["flip"], p.Cmds["damage"] = flip, damage
 	testscript.Run(t, p)
 }
 
@@ -55,19 +56,78 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(names[0], data, 0o644))
 }
 
-// makeLake writes a store of a few connections: mklake STORE.
+// damage changes a byte of the newest part of connections: damage STORE.
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: damage STORE")
+	}
+	m, err := lake.ReadManifest(ts.MkAbs(args[0]))
+	ts.Check(err)
+	name := filepath.Join(ts.MkAbs(args[0]), m.Parts[len(m.Parts)-1].Path)
+	data, err := os.ReadFile(name)
+	ts.Check(err)
+	data[len(data)/2] ^= 1
+	ts.Check(os.WriteFile(name, data, 0o600))
+}
+
+// makeLive adds connections to a store, each in a part of its own: mklive STORE
+// NUMBER.
+func makeLive() {
+	n, err := strconv.Atoi(os.Args[2])
+	if err == nil {
+		err = publishLive(os.Args[1], n)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mklive:", err)
+		os.Exit(1)
+	}
+}
+
+func publishLive(path string, n int) error {
+	l, err := lake.Open(path, lake.Config{Version: "test"})
+	if err != nil {
+		return err
+	}
+	w, err := l.Begin(lake.Import{Sensor: "eth1", Source: "live"})
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		first := flow.Time(1_763_892_000+i) * 1e9
+		c := flow.Connection{
+			Tuple: flow.Tuple{
+				UID: uint64(100 + i), Src: flow.Addr4([4]byte{10, 0, 0, byte(1 + i%3)}), Dst: flow.Addr4([4]byte{10, 0, 0, 9}),
+				Sport: uint16(40_000 + i), Dport: 22, Proto: flow.TCP,
+			},
+			First: first, Last: first + 1e9, CSPkts: 1, CSBytes: 100, Count: 1, State: flow.S0, End: flow.EndIdle,
+		}
+		b := new(flow.ConnBatch)
+		b.Add(&c)
+		if err := errors.Join(w.Connections(b), w.Publish(lake.Final{})); err != nil {
+			return errors.Join(err, w.Abort())
+		}
+	}
+	return w.Commit(lake.Final{})
+}
+
+// makeLake adds an import of a few connections to a store: mklake STORE [ID
+// [killed]]. Killed ones are published, and not ended.
 func makeLake() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: mklake STORE")
+	if len(os.Args) < 2 || len(os.Args) > 4 {
+		fmt.Fprintln(os.Stderr, "usage: mklake STORE [ID [killed]]")
 		os.Exit(2)
 	}
-	if err := fillLake(os.Args[1]); err != nil {
+	id := "import-1"
+	if len(os.Args) > 2 {
+		id = os.Args[2]
+	}
+	if err := fillLake(os.Args[1], id, len(os.Args) > 3); err != nil {
 		fmt.Fprintln(os.Stderr, "mklake:", err)
 		os.Exit(1)
 	}
 }
 
-func fillLake(path string) error {
+func fillLake(path, id string, killed bool) error {
 	addr := func(s string) flow.Addr { return flow.AddrFrom(netip.MustParseAddr(s)) }
 	const base = 1_763_892_000 // 2025-11-23 10:00:00 UTC
 	var conns []flow.Connection
@@ -111,10 +171,14 @@ func fillLake(path string) error {
 	if err != nil {
 		return err
 	}
-	w, err := l.Begin(lake.Import{
-		ID: "import-1", Sensor: "eth0", Source: "capture",
-		Inputs: []lake.Input{{Name: "evil\x1b[31m.pcap", Sum: "00", Size: 1}},
-	})
+	imp := lake.Import{
+		ID: id, Sensor: "eth0", Source: "capture",
+		Inputs: []lake.Input{{Name: "evil\x1b[31m.pcap", Sum: id, Size: 1}},
+	}
+	if killed {
+		imp.Source, imp.Inputs = "live", []lake.Input{{Name: "eth0"}}
+	}
+	w, err := l.Begin(imp)
 	if err != nil {
 		return err
 	}
@@ -124,6 +188,10 @@ func fillLake(path string) error {
 	}
 	if err := errors.Join(w.Connections(b), w.Intel(intel)); err != nil {
 		return errors.Join(err, w.Abort())
+	}
+	if killed {
+		// The process ends here, and with it its hold on the import.
+		return w.Publish(lake.Final{Packets: 1234})
 	}
 	return w.Commit(lake.Final{Packets: 1234})
 }

@@ -22,8 +22,9 @@ func (o *options) newStatus() *cobra.Command {
 		Short: "Describe what the store holds",
 		Long: `status prints the store's size, time range and sensors, its tables, and the
 imports that filled it.`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.runStatus(cmd.Context()) },
+		Args:              noArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return o.runStatus(cmd.Context()) },
 	}
 	cmd.Flags().BoolVarP(&o.json, "json", "j", false, "print one JSON object")
 	return cmd
@@ -73,10 +74,11 @@ func (o *options) printStatus(w io.Writer, s *store.Status) error {
 	if len(s.Tables) > 0 {
 		fmt.Fprintln(w)
 		t := term.NewTable(w, "  ", true, term.Column{Name: "table"}, term.Column{Name: "parts", Right: true},
-			term.Column{Name: "rows", Right: true}, term.Column{Name: "size", Right: true})
+			term.Column{Name: "<1 MB", Right: true}, term.Column{Name: "<16 MB", Right: true}, term.Column{Name: "rows", Right: true}, term.Column{Name: "size", Right: true})
 		for i := range s.Tables {
 			ts := &s.Tables[i]
-			if err := t.Row(ts.Name, term.Number(ts.Parts), term.Number(ts.Rows), term.Bytes(ts.Bytes)); err != nil {
+			if err := t.Row(ts.Name, term.Number(ts.Parts), term.Number(ts.Small), term.Number(ts.Medium),
+				term.Number(ts.Rows), term.Bytes(ts.Bytes)); err != nil {
 				return err
 			}
 		}
@@ -98,7 +100,12 @@ func (o *options) printStatus(w io.Writer, s *store.Status) error {
 			inputs += " (truncated)"
 		}
 		if imp.Open {
-			inputs += " (open)"
+			state := "open"
+			if imp.Killed {
+				state = "killed"
+			}
+			age := max(0, time.Since(imp.Time)).Round(time.Second)
+			inputs += fmt.Sprintf(" (%s, published %v ago)", state, age)
 		}
 		if imp.Killed {
 			inputs += " (killed)"

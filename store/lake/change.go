@@ -68,9 +68,8 @@ func (l *Lake) claim(id string) (dir string, lock *os.File, err error) {
 		if err == nil {
 			_, err = tryLock(lock)
 		}
-		if err == nil { // the store's owner must be able to sweep it
-			err = cmp.Or(l.give(dir), l.give(filepath.Join(dir, ownerName)))
-		}
+		// Its owner must be able to sweep it.
+		err = cmp.Or(err, l.give(dir), l.give(filepath.Join(dir, ownerName)))
 		if err != nil {
 			_ = release(dir, lock) // the first error is the one that matters
 		}

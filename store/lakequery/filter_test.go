@@ -121,13 +121,9 @@ func parse(tb testing.TB, text string) *filter.Expr {
 	return e
 }
 
-func TestFilters(t *testing.T) {
-	conns, intel := randomConns(600)
-	path := filepath.Join(t.TempDir(), "store")
-	writeLake(t, path, "x", conns, intel)
-	db := openDB(t, path)
-	m := newModel(conns, intel)
-	for _, text := range []string{
+// filterTexts returns filters of every sort.
+func filterTexts() []string {
+	return []string{
 		"proto = tcp", "proto != tcp", "!proto = tcp", "dport = 80", "dport != 80", "!dport = 80", "dport > 1000",
 		"dport", "!dport", "type = 3", "type", "src.addr = 10.0.0.1", "dst.addr = 10.0.0.0/16", "addr = 10.0.0.0/24",
 		"addr != 10.0.0.1", "!addr = 10.0.0.1", `addr =~ 10\.0\..*`, "src.addr > 10.0.0.2", "src.addr < ::1", "addr = 2001:db8::/32",
@@ -140,7 +136,16 @@ func TestFilters(t *testing.T) {
 		"!(dport = 80 OR proto = icmp)", "dport IN (22, 53)", "-dport = 22", "#DNS", "!#DNS AND proto = udp", "meta.dns.count > 3",
 		"meta.query = www.example.com", `meta.dns.query =~ .*\.example\..*`, "meta.dns(query = x AND rtt > 1ms)", "NONE meta.dns.answers = 192.0.2.1",
 		"meta.answers = CNAME.example.net AND dst.addr = 10.0.0.0/8", "meta.http.host = x", "LEN meta.dns.query = 2",
-	} {
+	}
+}
+
+func TestFilters(t *testing.T) {
+	conns, intel := randomConns(600)
+	path := filepath.Join(t.TempDir(), "store")
+	writeLake(t, path, "x", conns, intel)
+	db := openDB(t, path)
+	m := newModel(conns, intel)
+	for _, text := range filterTexts() {
 		e := parse(t, text)
 		var want []string
 		var counts store.Counts

@@ -4,6 +4,7 @@ package lakequery
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,8 +14,37 @@ import (
 
 // Status describes the snapshot that queries see. It reads no part.
 func (d *DB) Status(context.Context) (*store.Status, error) {
-	return describe(d.path, d.snapshot()), nil
+	s := describe(d.path, d.snapshot())
+	for i := range s.Imports {
+		imp := &s.Imports[i]
+		if !imp.Open {
+			continue
+		}
+		running, err := lake.Running(d.path, imp.ID)
+		if err != nil {
+			return nil, fmt.Errorf("describe store: %w", err)
+		}
+		// An import that has ended since the snapshot was taken is no killed one.
+		imp.Killed = !running && d.stillOpen(imp.ID)
+	}
+	return s, nil
 }
+
+// stillOpen reports whether an import is open in the newest manifest.
+func (d *DB) stillOpen(id string) bool {
+	m, err := lake.ReadManifest(d.path)
+	if err != nil {
+		return false
+	}
+	imp := m.Find(id)
+	return imp != nil && imp.Open
+}
+
+// Sizes of small and medium parts.
+const (
+	smallPart  = 1e6
+	mediumPart = 16e6
+)
 
 // describe summarizes a manifest.
 func describe(path string, m *lake.Manifest) *store.Status {
@@ -22,13 +52,19 @@ func describe(path string, m *lake.Manifest) *store.Status {
 		Location: path, Format: m.Format, Generation: m.Generation,
 		Tables: []store.TableStatus{}, Sensors: []string{}, Imports: []store.ImportStatus{},
 	}
-	for _, t := range lake.Tables() {
+	for _, t := range append(lake.Tables(), lake.Rollup()) {
 		ts := store.TableStatus{Name: t.Name}
 		for i := range m.Parts {
 			if p := &m.Parts[i]; p.Kind == t.Name {
 				ts.Parts++
 				ts.Rows += p.Rows
 				ts.Bytes += p.Bytes
+				switch {
+				case p.Bytes < smallPart:
+					ts.Small++
+				case p.Bytes < mediumPart:
+					ts.Medium++
+				}
 				s.Connections += p.Conns
 			}
 		}
@@ -39,7 +75,9 @@ func describe(path string, m *lake.Manifest) *store.Status {
 	for i := range m.Parts {
 		p := &m.Parts[i]
 		s.Parts++
-		s.Rows += p.Rows
+		if p.Kind != lake.RollupTable { // made of rows that count already
+			s.Rows += p.Rows
+		}
 		s.Bytes += p.Bytes
 		first, last := time.UnixMicro(p.MinTS).UTC(), time.UnixMicro(p.MaxTS).UTC()
 		if s.First == nil || first.Before(*s.First) {

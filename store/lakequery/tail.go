@@ -34,8 +34,10 @@ type Tail struct {
 	conn    *sql.Conn
 	query   TailQuery
 	columns []store.Column
-	// mergeAge is the age from which on parts may be merged with others.
+	// mergeAge is the age from which on parts may be merged with others, batch
+	// about how many connections are looked at, sorted and handed on at once.
 	mergeAge time.Duration
+	batch    int64
 
 	manifest os.FileInfo // of the manifest read last
 	seen     int64       // its generation
@@ -51,9 +53,9 @@ type Tail struct {
 // merged with others, see docs/lake.md.
 const mergeAge = 55 * time.Second
 
-// tailRows is about how many connections are looked at, sorted and handed on at
-// once.
-const tailRows = 200_000
+// tailBatch bounds the memory that a large import takes: some hundred bytes for
+// each connection.
+const tailBatch = 200_000
 
 // MaxLast bounds the connections that Last returns.
 const MaxLast = 100_000
@@ -61,7 +63,7 @@ const MaxLast = 100_000
 // Tail starts to follow the lake: connections are new if they are not in it yet.
 // Close must be called at the end.
 func (d *DB) Tail(ctx context.Context, q TailQuery) (*Tail, error) {
-	t := &Tail{db: d, query: q, mergeAge: mergeAge}
+	t := &Tail{db: d, query: q, mergeAge: mergeAge, batch: tailBatch}
 	if _, err := t.selectSQL(0, ident); err != nil {
 		return nil, fmt.Errorf("follow connections: %w", err)
 	}
@@ -269,7 +271,7 @@ type timeRange struct{ after, until time.Time }
 // split cuts many connections into ranges of time that are small enough to be
 // sorted, one after the other.
 func (t *Tail) split(ctx context.Context, src *tailSource) ([]timeRange, error) {
-	n := src.rows()/tailRows + 1
+	n := src.rows()/t.batch + 1
 	if n == 1 {
 		return []timeRange{{}}, nil
 	}
@@ -363,7 +365,7 @@ func (t *Tail) last(ctx context.Context, n int) ([][]any, error) {
 			break
 		}
 		var src tailSource
-		for len(parts) > 0 && (len(src.parts) == 0 || src.rows()+parts[0].Rows <= tailRows) {
+		for len(parts) > 0 && (len(src.parts) == 0 || src.rows()+parts[0].Rows <= t.batch) {
 			src.parts, parts = append(src.parts, parts[0]), parts[1:]
 		}
 		var rows *sql.Rows
