@@ -107,7 +107,7 @@ func (o *options) printStatus(w io.Writer, s *store.Status) error {
 			age := max(0, time.Since(imp.Time)).Round(time.Second)
 			inputs += fmt.Sprintf(" (%s, published %v ago)", state, age)
 		}
-		if imp.Killed {
+		if imp.Killed && !imp.Open { // marked by a program that wrote since
 			inputs += " (killed)"
 		}
 		if imp.Damaged {
