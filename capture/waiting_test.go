@@ -280,7 +280,9 @@ func TestStop(t *testing.T) {
 	}
 	sources := map[string]func(t *testing.T, content []byte) *capture.Reader{
 		"fifo": func(t *testing.T, content []byte) *capture.Reader {
-			r, _ := opened(t.Context(), t, mkfifo(t), content)
+			r, w := opened(t.Context(), t, mkfifo(t), content)
+			// Unreachable, it would be closed by the collector.
+			t.Cleanup(func() { w.Close() })
 			return r
 		},
 		"stdin": func(t *testing.T, content []byte) *capture.Reader {
