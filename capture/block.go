@@ -5,6 +5,7 @@ package capture
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"weir/internal/flow"
 )
@@ -164,6 +165,20 @@ func (p *pool) try() *Block {
 	default:
 		return nil
 	}
+}
+
+// wait is try, but waits a while if all are in use.
+func (p *pool) wait(d time.Duration) *Block {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case b := <-p.free:
+		b.reset()
+		return b
+	case <-timer.C:
+	case <-p.ctx.Done():
+	}
+	return nil
 }
 
 // reset empties a block and gives it its first reference.

@@ -3,18 +3,14 @@
 package capture
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/gopacket/pcap"
-	"golang.org/x/sys/unix"
 
 	"weir/internal/flow"
 )
@@ -25,6 +21,11 @@ const (
 	lookEvery = 500 * time.Millisecond
 	// retryEvery is how often opening an interface that is there is tried again.
 	retryEvery = time.Second
+	// maxFailures is how often reading fails until another handle is tried.
+	maxFailures = 10
+	// maxPatience is how long packets stay in the kernel's buffer before some are
+	// dropped for lack of a block.
+	maxPatience = 500 * time.Millisecond
 )
 
 // listener reads one interface. All but filters, done and isDown belongs to its
@@ -52,11 +53,14 @@ type listener struct {
 	idle     time.Time
 	idleRead uint64
 	notes    limiter
+	// failures counts failed reads of an interface that is there and up.
+	failures int
 
 	looked, tried time.Time
 	due           bool   // it is time to look at the interface's state
 	change        uint32 // of l.change, as seen last
 	stopped       time.Time
+	closed        bool
 
 	// b is the block that is being filled, nil if there is none. While dropping,
 	// packets are counted as overload instead, until there are as many bytes as a
@@ -64,7 +68,8 @@ type listener struct {
 	b        *Block
 	first    flow.Time // time of the first packet of the chunk
 	dropping bool
-	dropped  int // bytes
+	dropped  int           // bytes
+	patience time.Duration // how long to wait for a block before dropping
 
 	// What the handle has done, to know what is left in the kernel.
 	lastRecv, lastDrop   uint32 // the kernel's counters, which wrap
@@ -82,7 +87,7 @@ type filterRequest struct {
 
 func newListener(l *Live, name string, index int) *listener {
 	return &listener{
-		l: l, name: name, index: index, notes: limiter{log: l.log},
+		l: l, name: name, index: index, patience: maxPatience, notes: limiter{log: l.log},
 		filters: make(chan filterRequest, 1), done: make(chan struct{}),
 	}
 }
@@ -104,113 +109,6 @@ func (r *listener) open(filter string) error {
 	return nil
 }
 
-// errDown says that an interface is there, but down.
-var errDown = errors.New("the interface is down")
-
-// openHandle opens and activates a handle, with the filter in the kernel.
-func (r *listener) openHandle(filter string) error {
-	r.l.opening.Lock()
-	defer r.l.opening.Unlock()
-	in, err := pcap.NewInactiveHandle(r.name)
-	if err != nil {
-		return fmt.Errorf("capture on %s: %w", r.name, err)
-	}
-	defer in.CleanUp()
-	cfg := &r.l.cfg
-	for _, err := range []error{
-		in.SetSnapLen(cfg.SnapLen),
-		in.SetPromisc(cfg.Promiscuous && r.name != AnyInterface),
-		in.SetTimeout(readTimeout),
-		in.SetBufferSize(cfg.KernelBuffer),
-	} {
-		if err != nil {
-			return fmt.Errorf("capture on %s: %w", r.name, err)
-		}
-	}
-	h, err := in.Activate()
-	if err != nil {
-		return r.activation(err, in.Error())
-	}
-	number := uint32(h.LinkType())
-	if err := setFilter(h, filter); err != nil {
-		h.Close()
-		return err
-	}
-	r.h, r.iface = h, iface{number: number, link: kindOf(number)}
-	r.lastRecv, r.lastDrop, r.recv, r.drop, r.read, r.vanished = 0, 0, 0, 0, 0, 0
-	r.quick = 0
-	r.filterChanged(filter)
-	return nil
-}
-
-// activation explains why a handle could not be activated. err is what kind of
-// failure it is, detail libpcap's words.
-func (r *listener) activation(err, detail error) error {
-	if detail == nil || detail.Error() == "" {
-		detail = err
-	}
-	switch err.Error() {
-	case "Permission Denied":
-		return &PermissionError{Interface: r.name, Err: detail}
-	case "No Such Device":
-		return unknownInterface(r.name)
-	case "Interface Not Up":
-		return fmt.Errorf("capture on %s: %w", r.name, errDown)
-	}
-	if strings.Contains(detail.Error(), "permitted") {
-		return &PermissionError{Interface: r.name, Err: detail}
-	}
-	return fmt.Errorf("capture on %s: %w", r.name, detail)
-}
-
-// setFilter puts a filter into the kernel. What the kernel cannot run is refused:
-// libpcap would run it here, and what the filter rejects would take room in the
-// kernel's buffer and be counted as received.
-func setFilter(h *pcap.Handle, expr string) error {
-	code, err := h.CompileBPFFilter(expr)
-	if err == nil {
-		err = kernelRuns(code)
-	}
-	if err == nil {
-		err = h.SetBPFFilter(expr)
-	}
-	if err != nil {
-		return &FilterError{Expr: expr, Err: err}
-	}
-	return nil
-}
-
-// kernelRuns says why the kernel would refuse a program.
-func kernelRuns(code []pcap.BPFInstruction) error {
-	if len(code) > pcap.MaxBpfInstructions {
-		return fmt.Errorf("%d instructions are more than the kernel takes", len(code))
-	}
-	for _, in := range code {
-		if in.Code == bpfJMP && int32(in.K) < 0 {
-			return errors.New("the kernel runs no loops (protochain)")
-		}
-	}
-	return nil
-}
-
-// filterChanged notes that what the kernel has received so far, and what was not
-// read yet, must pass a new filter, which libpcap applies to it: what does not
-// pass is no longer to be expected.
-func (r *listener) filterChanged(filter string) {
-	if filter == "" && r.recv == 0 {
-		return
-	}
-	r.earlyUntil = flow.Time(time.Now().UnixNano())
-	r.count()
-	r.early = r.recv - min(r.recv, r.drop+r.read+r.vanished)
-}
-
-// noEarly ends the time after filterChanged: what is still missing has vanished.
-func (r *listener) noEarly() {
-	r.vanished += r.early
-	r.early, r.earlyUntil = 0, 0
-}
-
 // run reads until the reading ends.
 func (r *listener) run() {
 	defer close(r.done)
@@ -220,8 +118,7 @@ func (r *listener) run() {
 			r.change = c
 			r.changed()
 		}
-		if r.l.pool.ctx.Err() != nil {
-			r.discard()
+		if r.closed {
 			return
 		}
 		if !r.stopped.IsZero() && (r.h == nil || time.Since(r.stopped) > stopWithin) {
@@ -263,6 +160,7 @@ func (r *listener) run() {
 
 // changed does what Stop, Close or SetFilter have asked for.
 func (r *listener) changed() {
+	r.closed = r.l.pool.ctx.Err() != nil
 	r.l.mu.Lock()
 	r.stopped = r.l.stopped
 	r.l.mu.Unlock()
@@ -299,7 +197,7 @@ func (r *listener) packet(data []byte, wire int, ts flow.Time) bool {
 		r.hand()
 	}
 	if r.b == nil && !r.dropping {
-		r.b = r.l.pool.try()
+		r.b = r.block()
 		r.dropping, r.dropped = r.b == nil, 0
 		r.first = ts
 	}
@@ -322,6 +220,28 @@ func (r *listener) packet(data []byte, wire int, ts flow.Time) bool {
 	return true
 }
 
+// block returns a free block, or nil if there is none. Short halts of who takes
+// the packets are sat out, while the kernel keeps what comes in: until its buffer
+// is full, or patience is used up. There is new patience once half of the blocks
+// are free, so that what is too slow for long costs none of the kernel's buffer.
+func (r *listener) block() *Block {
+	b := r.l.pool.try()
+	if b != nil {
+		if 2*len(r.l.pool.free) >= r.l.pool.max {
+			r.patience = maxPatience
+		}
+		return b
+	}
+	drop := r.drop
+	for b == nil && r.patience > 0 && r.drop == drop && r.change == r.l.change.Load() && r.stopped.IsZero() {
+		began := time.Now()
+		b = r.l.pool.wait(readTimeout / 10)
+		r.patience -= time.Since(began)
+		r.count()
+	}
+	return b
+}
+
 // old reports whether a chunk that began at a time must not wait longer. The
 // clock may have been set back meanwhile.
 func old(ts, first flow.Time) bool { return ts-first > chunkSpan || first-ts > chunkSpan }
@@ -339,14 +259,6 @@ func (r *listener) hand() {
 	if r.b != nil && r.b.used > 0 {
 		r.b.Now, r.b.Lost = r.l.now(), r.l.lostSum()
 		r.l.full <- r.b
-		r.b = nil
-	}
-}
-
-// discard drops the chunk, at a Close.
-func (r *listener) discard() {
-	if r.b != nil && r.b.used > 0 {
-		r.b.Release()
 		r.b = nil
 	}
 }
@@ -462,12 +374,28 @@ func (r *listener) drops() error {
 	return nil
 }
 
-// failed is called when a read fails.
+// failed is called when a read fails. An interface that has only gone down is
+// read again by the same handle, which could perhaps not be opened again; some
+// versions of libpcap fail for it.
 func (r *listener) failed(err error) {
 	if errors.Is(err, pcap.NextErrorReadError) {
 		err = r.h.Error()
 	}
-	r.vanish(err)
+	r.hand()
+	index := r.state.index
+	if r.drops() != nil || r.state.index != index {
+		r.vanish(err)
+		return
+	}
+	if r.state.up || r.name == AnyInterface {
+		if r.failures++; r.failures == maxFailures {
+			r.failures = 0
+			r.vanish(err)
+			return
+		}
+	}
+	r.due = true
+	time.Sleep(readTimeout)
 }
 
 // vanish closes the handle: the interface must be opened again.
@@ -485,15 +413,6 @@ func (r *listener) vanish(err error) {
 		r.away = fmt.Errorf("%w, and opening it again is not permitted (%w)", r.away, err)
 		r.giveUp()
 	}
-}
-
-// mayCapture says why the process may not open handles any more.
-func mayCapture() error {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	return unix.Close(fd)
 }
 
 // reopen waits a while and tries to open the interface again.
@@ -540,31 +459,4 @@ func (r *listener) giveUp() {
 		r.l.log.Warn("interface is given up, it cannot be opened again",
 			slog.String("iface", r.name), slog.Any("err", r.away))
 	}
-}
-
-// limiter logs the comings and goings of an interface, a few at once and one
-// every ten seconds after that.
-type limiter struct {
-	log        *slog.Logger
-	times      [6]time.Time // of the last lines
-	suppressed int
-}
-
-func (n *limiter) note(level slog.Level, msg, name string, err error) {
-	now := time.Now()
-	if !n.times[0].IsZero() && now.Sub(n.times[0]) < 60*time.Second {
-		n.suppressed++
-		return
-	}
-	copy(n.times[:], n.times[1:])
-	n.times[len(n.times)-1] = now
-	attrs := []slog.Attr{slog.String("iface", name)}
-	if err != nil {
-		attrs = append(attrs, slog.Any("err", err))
-	}
-	if n.suppressed > 0 {
-		attrs = append(attrs, slog.Int("suppressed", n.suppressed))
-		n.suppressed = 0
-	}
-	n.log.LogAttrs(context.Background(), level, msg, attrs...)
 }

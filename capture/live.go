@@ -131,9 +131,9 @@ func (e *GoneError) Unwrap() error { return e.Err }
 //
 // A goroutine for each interface copies what the kernel hands over into blocks,
 // and Next decodes them in place, roughly in the order of arrival. Where no block
-// is free the goroutine goes on to empty the kernel's buffer and drops a block's
-// worth of packets at a time, counted as Lost.Overload: memory is bounded whatever
-// comes in.
+// is free for half a second, or the kernel's buffer is full, the goroutine goes on
+// to empty that buffer and drops a block's worth of packets at a time, counted as
+// Lost.Overload: memory is bounded whatever comes in.
 //
 // Packets keep the kernel's timestamps. Packet.Now and Block.Now follow the
 // monotonic clock from the start on, so that setting the clock expires nothing.

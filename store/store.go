@@ -181,11 +181,14 @@ type ImportStatus struct {
 	Connections int64            `json:"connections"`
 	Intel       map[string]int64 `json:"intel,omitempty"`
 	// Truncated says that a part of an input was skipped, Open that the import
-	// goes on.
+	// goes on, Killed that its process ended without an end of the import, Damaged
+	// that a part of its records was dropped as damaged.
 	Truncated bool `json:"truncated,omitempty"`
 	Open      bool `json:"open,omitempty"`
-	// Killed says that an open import does not go on: its process is gone.
-	Killed bool `json:"killed,omitempty"`
+	Killed    bool `json:"killed,omitempty"`
+	Damaged   bool `json:"damaged,omitempty"`
+	// Lost is the number of records that could not be stored.
+	Lost int64 `json:"lost,omitempty"`
 }
 
 // FlowLister lists flows.

@@ -35,6 +35,8 @@ type options struct {
 	sql  sqlOptions
 	tail tailOptions
 
+	compact compactOptions
+
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
@@ -58,12 +60,16 @@ const examples = `  flowcli                                       every flow
   flowcli -j -f 'proto = icmp'                  as JSON, a flow a line
   flowcli sql "SELECT query, count(*) FROM dns GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
   flowcli tail -f 'dport = 443'                 connections as they end
-  flowcli status                                what the store holds`
+  flowcli status                                what the store holds
+  flowcli check                                 whether its files are what was written
+  flowcli compact                               merge small parts of the store
+  flowcli expire --older-than 90d               drop what is old`
 
 const exitCodes = `Exit codes:
   0    done
   1    failed
   2    wrong usage (flag, filter, SQL)
+  3    done, but records are lost or were left out (check --repair, compact)
   130  interrupted
 `
 
@@ -79,8 +85,8 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		SilenceErrors:     true,
 		Args:              noArgs,
 		PersistentPreRunE: o.complete,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return o.runList(cmd.Context()) },
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	p := cmd.PersistentFlags()
 	p.SortFlags = false
@@ -91,10 +97,13 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	p.DurationVar(&o.timeout, "timeout", 0, "give up after this long (default: never)")
 	p.StringVar(&o.tz, "tz", "Local", "time `zone` of times in filters and lists, as Europe/Paris or UTC")
 	o.list.addFlags(cmd.Flags())
+	command.CompleteFlags(cmd, map[string]cobra.CompletionFunc{
+		"store": command.Directories, "config": command.Files("toml"),
+	})
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
-	cmd.AddCommand(o.newSQL(), o.newStatus(), o.newTail())
+	cmd.AddCommand(o.newSQL(), o.newStatus(), o.newTail(), o.newCheck(), o.newCompact(), o.newExpire())
 	return cmd
 }
 
@@ -103,7 +112,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql, status and tail", args[0])
+	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql, status, tail, check, compact and expire", args[0])
 	if cmd.HasParent() {
 		err = fmt.Errorf("unexpected argument %q", args[0])
 	}
@@ -115,13 +124,17 @@ func noArgs(cmd *cobra.Command, args []string) error {
 func perRun() []string {
 	return []string{
 		"config", "help", "version", "init", "count", "json", "skip", "top", "collect", "sum",
-		"least", "node-filters", "flow-filters", "last", "once", "wait",
+		"least", "node-filters", "flow-filters", "last", "once", "wait", "repair", "before", "older-than", "max-size",
+		"dry-run", "yes", "all", "quiet",
 	}
 }
 
 // complete fills in what environment and configuration file say, and checks
 // what can be checked without touching the store.
 func (o *options) complete(cmd *cobra.Command, _ []string) error {
+	if command.Completing(cmd) {
+		return nil
+	}
 	// The file may hold keys for the flags of any command.
 	flags := pflag.NewFlagSet("flowcli", pflag.ContinueOnError)
 	flags.AddFlagSet(cmd.Flags())

@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"weir/internal/command"
 	"weir/internal/filter"
 	"weir/internal/term"
@@ -34,8 +36,16 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 // run runs the command and returns its exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	cmd := newCommand(stdin, stdout, stderr)
-	args = expandArgs(cmd.Flags(), cmd.PersistentFlags(), args)
+	if !completes(args) {
+		args = expandArgs(cmd.Flags(), cmd.PersistentFlags(), args)
+	}
 	return report(stderr, command.Execute(cmd, args, command.Streams{In: stdin, Out: stdout, Err: stderr}))
+}
+
+// completes reports whether it is a shell that asks, which wants an answer about
+// the arguments as they are.
+func completes(args []string) bool {
+	return len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
 }
 
 // report prints an error and returns the exit code that goes with it.

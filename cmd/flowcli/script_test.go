@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -23,11 +25,89 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"flowcli": main,
 		"mklake":  makeLake,
+		"mklive":  makeLive,
 	})
 }
 
 func TestScripts(t *testing.T) {
-	testscript.Run(t, commandtest.Params(*update))
+	p := commandtest.Params(*update)
+	if p.Cmds == nil {
+		p.Cmds = make(map[string]func(*testscript.TestScript, bool, []string))
+	}
+	p.Cmds["flip"], p.Cmds["damage"] = flip, damage
+	testscript.Run(t, p)
+}
+
+// flip changes a bit of a file: flip PATTERN OFFSET.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: flip PATTERN OFFSET")
+	}
+	names, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if len(names) != 1 {
+		ts.Fatalf("%s names %d files, want one", args[0], len(names))
+	}
+	data, err := os.ReadFile(names[0])
+	ts.Check(err)
+	data[at] ^= 4
+	ts.Check(os.WriteFile(names[0], data, 0o644))
+}
+
+// damage changes a byte of the newest part of connections: damage STORE.
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: damage STORE")
+	}
+	m, err := lake.ReadManifest(ts.MkAbs(args[0]))
+	ts.Check(err)
+	name := filepath.Join(ts.MkAbs(args[0]), m.Parts[len(m.Parts)-1].Path)
+	data, err := os.ReadFile(name)
+	ts.Check(err)
+	data[len(data)/2] ^= 1
+	ts.Check(os.WriteFile(name, data, 0o600))
+}
+
+// makeLive adds connections to a store, each in a part of its own: mklive STORE
+// NUMBER.
+func makeLive() {
+	n, err := strconv.Atoi(os.Args[2])
+	if err == nil {
+		err = publishLive(os.Args[1], n)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mklive:", err)
+		os.Exit(1)
+	}
+}
+
+func publishLive(path string, n int) error {
+	l, err := lake.Open(path, lake.Config{Version: "test"})
+	if err != nil {
+		return err
+	}
+	w, err := l.Begin(lake.Import{Sensor: "eth1", Source: "live"})
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		first := flow.Time(1_763_892_000+i) * 1e9
+		c := flow.Connection{
+			Tuple: flow.Tuple{
+				UID: uint64(100 + i), Src: flow.Addr4([4]byte{10, 0, 0, byte(1 + i%3)}), Dst: flow.Addr4([4]byte{10, 0, 0, 9}),
+				Sport: uint16(40_000 + i), Dport: 22, Proto: flow.TCP,
+			},
+			First: first, Last: first + 1e9, CSPkts: 1, CSBytes: 100, Count: 1, State: flow.S0, End: flow.EndIdle,
+		}
+		b := new(flow.ConnBatch)
+		b.Add(&c)
+		if err := errors.Join(w.Connections(b), w.Publish(lake.Final{})); err != nil {
+			return errors.Join(err, w.Abort())
+		}
+	}
+	return w.Commit(lake.Final{})
 }
 
 // makeLake adds an import of a few connections to a store: mklake STORE [ID

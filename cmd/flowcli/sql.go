@@ -50,9 +50,11 @@ func (o *options) newSQL() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return o.runSQL(cmd.Context(), args[0]) },
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, args []string) error { return o.runSQL(cmd.Context(), args[0]) },
 	}
 	cmd.Flags().StringVar(&o.sql.format, "format", "table", "`format` of the result: table, csv or json")
+	command.CompleteFlags(cmd, map[string]cobra.CompletionFunc{"format": command.Words("table", "csv", "json")})
 	return cmd
 }
 

@@ -22,8 +22,9 @@ func (o *options) newStatus() *cobra.Command {
 		Short: "Describe what the store holds",
 		Long: `status prints the store's size, time range and sensors, its tables, and the
 imports that filled it.`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.runStatus(cmd.Context()) },
+		Args:              noArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return o.runStatus(cmd.Context()) },
 	}
 	cmd.Flags().BoolVarP(&o.json, "json", "j", false, "print one JSON object")
 	return cmd
@@ -105,6 +106,15 @@ func (o *options) printStatus(w io.Writer, s *store.Status) error {
 			}
 			age := max(0, time.Since(imp.Time)).Round(time.Second)
 			inputs += fmt.Sprintf(" (%s, published %v ago)", state, age)
+		}
+		if imp.Killed {
+			inputs += " (killed)"
+		}
+		if imp.Damaged {
+			inputs += " (damaged)"
+		}
+		if imp.Lost > 0 {
+			inputs += fmt.Sprintf(" (%s records lost)", term.Number(imp.Lost))
 		}
 		if err := t.Row(imp.ID, o.time(imp.Time), imp.Sensor, imp.Source, term.Number(int64(imp.Packets)),
 			term.Number(imp.Connections), inputs); err != nil {

@@ -15,12 +15,28 @@ import (
 	"weir/flowtable"
 	"weir/internal/command"
 	"weir/internal/config"
+	"weir/internal/confine"
 	"weir/internal/sensor"
 )
 
 // options are the command's flags.
 type options struct {
-	read      []string
+	read       []string
+	interfaces []string
+	noPromisc  bool
+	buffer     kernelBuffer
+	snapLen    int
+	user       string
+	sandbox    confine.Policy
+	metrics    string
+	active     time.Duration
+	publish    time.Duration
+	rotate     time.Duration
+	retain     config.Duration
+	maxSize    config.Size
+	noCompact  bool
+	logFile    string
+
 	filter    string
 	store     string
 	zeekLogs  string
@@ -37,6 +53,14 @@ type options struct {
 	quiet     bool
 	verbose   bool
 	profile   string
+
+	// given are the flags on the command line, words what stands behind them,
+	// flags holds the values of all.
+	given map[string]bool
+	words []string
+	flags *pflag.FlagSet
+	// configFile is the file that was read, "" if there is none.
+	configFile string
 }
 
 const longHelp = `sensor reads packets from captures, tracks connections, extracts what DNS,
@@ -67,7 +91,7 @@ const exitCodes = `Exit codes:
 func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	o := new(options)
 	cmd := &cobra.Command{
-		Use:           "sensor -r CAPTURE [flags] [filter expression]",
+		Use:           "sensor -r CAPTURE | -i INTERFACE [flags] [filter expression]",
 		Short:         "Read packets, store who talked to whom, about what",
 		Long:          longHelp,
 		Example:       examples,
@@ -75,17 +99,40 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.ArbitraryArgs,
+		// The words of a filter are no files.
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.complete(cmd.Flags(), args); err != nil {
 				return &command.UsageError{Err: err}
 			}
+			if len(o.interfaces) > 0 {
+				return listen(cmd.Context(), o, stdout, stderr)
+			}
 			return readCaptures(cmd.Context(), o, stdin, stdout, stderr)
 		},
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	f := cmd.Flags()
+	o.addFlags(cmd.Flags())
+	command.CompleteFlags(cmd, map[string]cobra.CompletionFunc{
+		"read": command.Files(), "store": command.Directories, "zeek-logs": command.Directories,
+		"config": command.Files("toml"), "cpu-profile": command.Files(), "log-file": command.Files(),
+		"interface": completeInterfaces, "user": command.Users, "sandbox": command.Words("on", "strict", "off"),
+	})
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if cmd.HasParent() {
+			err = fmt.Errorf("%w for the command %s; as a word of a filter it goes behind --", err, cmd.Name())
+		}
+		return &command.UsageError{Err: err}
+	})
+	cmd.SetVersionTemplate("sensor {{.Version}}\n")
+	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
+	return cmd
+}
+
+// addFlags adds the flags of the command.
+func (o *options) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.StringArrayVarP(&o.read, "read", "r", nil, "capture `file` or directory to read, - for standard input; may be repeated")
+	f.StringArrayVarP(&o.interfaces, "interface", "i", nil, "network `interface` to listen on, any for all; may be repeated")
 	f.StringVarP(&o.filter, "filter", "f", "", "take only packets that match this BPF `expression`")
 	f.StringVar(&o.store, "store", "", "`directory` of the store, or none (default $WEIR_STORE, else /var/lib/weir for root, else ~/.local/share/weir)")
 	f.StringVar(&o.zeekLogs, "zeek-logs", "", "also write Zeek's conn, dns, http and ssl logs into this `directory`")
@@ -106,22 +153,24 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	f.DurationVar(&o.timeouts.UDP, "udp-timeout", d.UDP, "end a UDP connection idle for this long")
 	f.DurationVar(&o.timeouts.ICMP, "icmp-timeout", d.ICMP, "end an ICMP connection idle for this long")
 	f.DurationVar(&o.timeouts.Other, "other-timeout", d.Other, "end a connection of another protocol idle for this long")
+	o.addLiveFlags(f)
 	f.StringVar(&o.config, "config", "", "configuration `file` (default $WEIR_CONFIG, /etc/weir/weir.toml, ~/.config/weir/weir.toml)")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print no progress and no summary")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
 	f.StringVar(&o.profile, "cpu-profile", "", "write a CPU profile to this `file`")
 	f.Lookup("cpu-profile").Hidden = true
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
-	cmd.SetVersionTemplate("sensor {{.Version}}\n")
-	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
-	return cmd
 }
 
 // complete fills in what environment and configuration file say, and checks what
 // can be checked without touching a file.
 func (o *options) complete(flags *pflag.FlagSet, args []string) error {
-	given := map[string]bool{} // on the command line
+	given := map[string]bool{}
 	flags.Visit(func(f *pflag.Flag) { given[f.Name] = true })
+	o.given, o.words, o.flags = given, args, flags
+	var err error
+	if o.configFile, err = config.Find(o.config); err != nil {
+		return err
+	}
 	if err := config.Apply(flags, "sensor", o.config, "config", "help", "version", "init", "replace", "cpu-profile"); err != nil {
 		return err
 	}
@@ -132,6 +181,12 @@ func (o *options) complete(flags *pflag.FlagSet, args []string) error {
 	case given["checksums"] && !given["no-checksums"]:
 		o.ignore = false
 	}
+	switch {
+	case given["read"] && !given["interface"]:
+		o.interfaces = nil
+	case given["interface"] && !given["read"]:
+		o.read = nil
+	}
 	if len(args) > 0 {
 		if given["filter"] {
 			return fmt.Errorf("there is a filter expression behind the flags (%s) and one in --filter", strings.Join(args, " "))
@@ -140,8 +195,8 @@ func (o *options) complete(flags *pflag.FlagSet, args []string) error {
 	}
 	o.filter = strings.Join(strings.Fields(o.filter), " ")
 	switch {
-	case len(o.read) == 0:
-		return errors.New("nothing to read: name a capture with -r")
+	case len(o.read) == 0 && len(o.interfaces) == 0:
+		return errors.New("nothing to read: name a capture with -r, or an interface with -i")
 	case o.checksums && o.ignore:
 		return errors.New("--checksums and --no-checksums exclude each other")
 	case given["zeek-json"] && o.zeekJSON && o.zeekLogs == "":
@@ -162,6 +217,9 @@ func (o *options) complete(flags *pflag.FlagSet, args []string) error {
 			return err
 		}
 		o.store = store
+	}
+	if err := o.checkLive(given); err != nil {
+		return err
 	}
 	return o.pipeline().Validate()
 }

@@ -21,6 +21,9 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 // run runs the command and returns its exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	err := command.Execute(newCommand(stdin, stdout, stderr), args, command.Streams{In: stdin, Out: stdout, Err: stderr})
+	if errors.Is(err, errStored) {
+		return command.Interrupted
+	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(stderr, "sensor: interrupted, nothing was committed")
 		return command.Interrupted

@@ -13,7 +13,10 @@ import (
 	"runtime/pprof"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"weir/capture"
 	"weir/internal/command"
@@ -35,6 +38,13 @@ type reading struct {
 	logs    *zeeklog.Logs
 	replace []string // imports that the new one replaces
 	cancel  context.CancelFunc
+
+	// lasting is set where nothing can be read again: what came through a pipe
+	// becomes visible while it goes on, by way of publisher, and a signal ends it
+	// like its end.
+	lasting   bool
+	publisher *sensor.Publisher // nil without a store, or if not lasting
+	ended     atomic.Bool       // the input was read to its end
 }
 
 // sink ends the reading when it fails.
@@ -55,19 +65,7 @@ func (s sink) check(err error) error {
 
 // readCaptures reads what the options name and commits the result.
 func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stderr io.Writer) (err error) {
-	level := slog.LevelWarn
-	if o.verbose {
-		level = slog.LevelDebug
-	}
-	r := &reading{o: o, stdout: stdout, stderr: stderr, log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{
-		Level: level,
-		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) == 0 && a.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return a
-		},
-	}))}
+	r := &reading{o: o, stdout: stdout, stderr: stderr, log: slog.New(handler(stderr, o.level(slog.LevelWarn)))}
 	if o.profile != "" {
 		stop, err := profile(o.profile)
 		if err != nil {
@@ -75,20 +73,7 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 		}
 		defer stop()
 	}
-	if os.Getenv("GOGC") == "" {
-		// Little garbage is made, and the memory limit bounds what is left of it.
-		debug.SetGCPercent(200)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		// The runtime counts memory that was never touched, which RSS does not:
-		// a little above the cap it keeps the cap without collecting all the time.
-		debug.SetMemoryLimit(int64(o.memory) / 20 * 23)
-	}
-	// What fails in a sink ends the reading at once, even where it waits for a
-	// pipe that says nothing.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	r.cancel = cancel
+	o.tune()
 	names, skipped, err := capture.Expand(o.read)
 	if err != nil {
 		return err
@@ -102,16 +87,21 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 	if names, err = r.unread(names); err != nil || len(names) == 0 {
 		return err
 	}
+	r.lasting = !slices.ContainsFunc(names, hasIdentity)
+	signaled := ctx
+	if r.lasting {
+		// The signal ends the input, not what is made of it.
+		ctx = context.WithoutCancel(ctx)
+	}
+	// What fails in a sink ends the reading at once, even where it waits for a
+	// pipe that says nothing.
+	ctx, r.cancel = context.WithCancel(ctx)
+	defer r.cancel()
 	if r.reader, err = capture.Open(capture.Config{
-		Inputs: names, Stdin: interruptible(ctx, stdin), Context: ctx,
+		Inputs: names, Stdin: stdin, Context: ctx,
 		Filter: o.filter, Checksums: o.checksums, Log: r.log,
 	}); err != nil {
-		_, badFilter := errors.AsType[*capture.FilterError](err)
-		_, badUse := errors.AsType[*capture.UsageError](err)
-		if badFilter || badUse {
-			return &command.UsageError{Err: err}
-		}
-		return err
+		return inputError(err)
 	}
 	defer func() {
 		if cerr := r.reader.Close(); err == nil {
@@ -126,7 +116,64 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 			r.abort()
 		}
 	}()
+	if r.lasting {
+		defer context.AfterFunc(signaled, r.reader.Stop)()
+		if err := r.run(ctx); err != nil || signaled.Err() == nil {
+			return err
+		}
+		fmt.Fprintln(stderr, "sensor: interrupted, what was read is stored")
+		return errStored
+	}
 	return r.run(ctx)
+}
+
+// errStored says that a signal ended an input that goes on for long; what was
+// read is stored, and that has been said.
+var errStored = errors.New("interrupted")
+
+// level returns the least level of the messages that are shown.
+func (o *options) level(usual slog.Level) slog.Level {
+	if o.verbose {
+		return slog.LevelDebug
+	}
+	return usual
+}
+
+// handler returns a log handler for people and service managers, who know what
+// time it is.
+func handler(w io.Writer, level slog.Leveler) slog.Handler {
+	return slog.NewTextHandler(w, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	})
+}
+
+// tune sets the garbage collector up for a run.
+func (o *options) tune() {
+	if os.Getenv("GOGC") == "" {
+		// Little garbage is made, and the memory limit bounds what is left of it.
+		debug.SetGCPercent(200)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		// The runtime counts memory that was never touched, which RSS does not:
+		// a little above the cap it keeps the cap without collecting all the time.
+		debug.SetMemoryLimit(int64(o.memory) / 20 * 23)
+	}
+}
+
+// inputError tells wrong usage from what else may be wrong with an input.
+func inputError(err error) error {
+	_, badFilter := errors.AsType[*capture.FilterError](err)
+	_, badUse := errors.AsType[*capture.UsageError](err)
+	if badFilter || badUse {
+		return &command.UsageError{Err: err}
+	}
+	return err
 }
 
 // distinct leaves out captures with the same content as another one.
@@ -199,6 +246,9 @@ func (r *reading) choose(m *lake.Manifest, names []string) ([]string, error) {
 		case r.o.replace:
 			unread = append(unread, names[i])
 			replaced[v.Import.ID] = append(replaced[v.Import.ID], v.Name)
+		case v.Knowledge == lake.Known && v.Import.Damaged:
+			return nil, fmt.Errorf("%s is in the store already, but damaged parts of it were dropped: --replace reads it again",
+				names[i])
 		case v.Knowledge == lake.Known:
 			fmt.Fprintf(r.stderr, "sensor: %s: skipped, it is in the store already (read %s as %s)\n",
 				names[i], v.Import.Time.Local().Format(time.DateTime), v.Name)
@@ -280,13 +330,18 @@ func (r *reading) openSinks(names []string) (err error) {
 			return err
 		}
 		source := "capture"
-		if !slices.ContainsFunc(names, hasIdentity) {
+		if r.lasting {
 			source = "stdin"
 		}
 		if r.writer, err = r.lake.Begin(lake.Import{
 			Sensor: r.o.sensor, Source: source, Options: r.o.fingerprint(),
 		}); err != nil {
 			return err
+		}
+		if r.lasting {
+			r.publisher = sensor.NewPublisher(r.writer, sensor.PublishConfig{
+				Every: r.o.publish, Describe: r.describe, Strict: true, Log: r.log,
+			})
 		}
 	}
 	if r.o.zeekLogs != "" {
@@ -313,7 +368,13 @@ func (r *reading) abort() {
 // run reads to the end and commits.
 func (r *reading) run(ctx context.Context) error {
 	cfg := r.o.pipeline()
-	if r.writer != nil {
+	if r.lasting {
+		cfg.Active, cfg.Prompt = r.o.active, true
+	}
+	switch {
+	case r.publisher != nil:
+		cfg.Sinks = append(cfg.Sinks, sink{r.publisher, r.cancel})
+	case r.writer != nil:
 		cfg.Sinks = append(cfg.Sinks, sink{r.writer, r.cancel})
 	}
 	if r.logs != nil {
@@ -325,7 +386,7 @@ func (r *reading) run(ctx context.Context) error {
 	}
 	began := time.Now()
 	stop := showProgress(r.stderr, r.reader, r.o.quiet)
-	err = p.Run(ctx, r.reader)
+	err = r.pump(ctx, p)
 	stop()
 	if err == nil {
 		err = ctx.Err()
@@ -333,14 +394,15 @@ func (r *reading) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.ended.Store(true)
 	stats := r.reader.Stats()
-	partial := stats.Damaged > 0
-	for reason := range stats.Rejected {
-		if capture.Reason(reason).Skipped() && stats.Rejected[reason] > 0 {
-			partial = true
-		}
+	if r.lasting && stats.Packets == 0 && stats.Damaged == 0 {
+		// A pipe that has said nothing leaves no import behind.
+		r.abort()
+		return nil
 	}
-	if err := r.commit(stats, partial); err != nil {
+	partial := isPartial(stats)
+	if err := r.commit(); err != nil {
 		return err
 	}
 	if !r.o.quiet {
@@ -354,16 +416,21 @@ func (r *reading) run(ctx context.Context) error {
 
 // commit makes the result visible: in the store first, since giving the finished
 // logs their names is all that is left to do then.
-func (r *reading) commit(stats capture.Stats, partial bool) error {
+func (r *reading) commit() error {
 	if r.logs != nil {
 		if err := r.logs.Finish(); err != nil {
 			return err
 		}
 	}
-	if r.writer != nil {
-		if err := r.commitStore(stats, partial); err != nil {
-			return err
-		}
+	var err error
+	switch {
+	case r.publisher != nil:
+		err = r.publisher.Commit()
+	case r.writer != nil:
+		err = r.writer.Commit(r.describe())
+	}
+	if err != nil {
+		return err
 	}
 	if r.logs == nil {
 		return nil
@@ -375,8 +442,39 @@ func (r *reading) commit(stats capture.Stats, partial bool) error {
 	return err
 }
 
-func (r *reading) commitStore(stats capture.Stats, partial bool) error {
-	final := lake.Final{Packets: stats.Packets, Truncated: partial, Replace: r.replace}
+// pump reads to the end, and publishes meanwhile where the input goes on for long.
+func (r *reading) pump(ctx context.Context, p *sensor.Pipeline) error {
+	if r.publisher == nil {
+		return p.Run(ctx, r.reader)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	publishing, stop := context.WithCancel(ctx)
+	defer stop()
+	g.Go(func() error {
+		defer stop()
+		return p.Run(ctx, r.reader)
+	})
+	g.Go(func() error { return r.publisher.Run(publishing) })
+	return g.Wait()
+}
+
+// isPartial reports whether a part of the input was skipped.
+func isPartial(stats capture.Stats) bool {
+	for reason := range stats.Rejected {
+		if capture.Reason(reason).Skipped() && stats.Rejected[reason] > 0 {
+			return true
+		}
+	}
+	return stats.Damaged > 0
+}
+
+// describe returns what is known of the input so far.
+func (r *reading) describe() lake.Final {
+	stats := r.reader.Stats()
+	final := lake.Final{Packets: stats.Packets, Truncated: isPartial(stats), Replace: r.replace}
+	if !r.ended.Load() {
+		return final
+	}
 	for _, f := range r.reader.Files() {
 		in := lake.Input{Name: f.Name, Size: f.Size}
 		if hasIdentity(f.Name) {
@@ -384,35 +482,7 @@ func (r *reading) commitStore(stats capture.Stats, partial bool) error {
 		}
 		final.Inputs = append(final.Inputs, in)
 	}
-	return r.writer.Commit(final)
-}
-
-// interruptible returns a reader of r whose reads end when ctx is done, which a
-// read of a terminal or of a pipe does not by itself.
-func interruptible(ctx context.Context, r io.Reader) io.Reader {
-	pr, pw := io.Pipe()
-	context.AfterFunc(ctx, func() { pw.CloseWithError(ctx.Err()) })
-	return &lazyReader{Reader: pr, start: func() {
-		go func() {
-			_, err := io.CopyBuffer(struct{ io.Writer }{pw}, struct{ io.Reader }{r}, make([]byte, 256<<10))
-			pw.CloseWithError(err)
-		}()
-	}}
-}
-
-// lazyReader calls start before its first read, so that standard input is left
-// alone unless it is asked for.
-type lazyReader struct {
-	io.Reader
-	start func()
-}
-
-func (l *lazyReader) Read(p []byte) (int, error) {
-	if l.start != nil {
-		l.start()
-		l.start = nil
-	}
-	return l.Reader.Read(p)
+	return final
 }
 
 // profile writes a CPU profile until stop is called.
@@ -445,6 +515,9 @@ func summarize(w io.Writer, in capture.Stats, out sensor.Stats, took time.Durati
 		}
 		fmt.Fprintf(w, "rejected     %d: %s\n", in.Packets-in.Delivered, strings.Join(reasons, ", "))
 	}
+	if in.Received > 0 || in.Lost.Sum() > 0 {
+		fmt.Fprintf(w, "lost         %d: %s\n", in.Lost.Sum(), strings.Join(lossesOf(in.Lost), ", "))
+	}
 	fmt.Fprintf(w, "connections  %d", out.Connections)
 	if n := out.Table.EndedEarly; n > 0 {
 		fmt.Fprintf(w, ", %d of them ended early to stay within %s of memory", n, o.memory.String())
@@ -460,6 +533,14 @@ func summarize(w io.Writer, in capture.Stats, out sensor.Stats, took time.Durati
 	fmt.Fprintf(w, "intel        %s\n", strings.Join(intel, ", "))
 	if o.store != "none" {
 		fmt.Fprintf(w, "store        %s\n", o.store)
+	}
+}
+
+// lossesOf says how many packets of interfaces were lost, by reason.
+func lossesOf(l capture.Losses) []string {
+	return []string{
+		fmt.Sprintf("kernel %d", l.Kernel), fmt.Sprintf("interface %d", l.Interface),
+		fmt.Sprintf("overload %d", l.Overload), fmt.Sprintf("unread %d", l.Unread),
 	}
 }
 

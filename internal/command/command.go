@@ -44,7 +44,7 @@ type Streams struct {
 	Out, Err io.Writer
 }
 
-// Execute runs a command. The first SIGINT or SIGTERM cancels its context, so
+// Execute runs a command, and gives it the subcommand completion. The first SIGINT or SIGTERM cancels its context, so
 // that it ends in order; a second one ends the process at once.
 func Execute(cmd *cobra.Command, args []string, s Streams) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -54,6 +54,9 @@ func Execute(cmd *cobra.Command, args []string, s Streams) error {
 	cmd.SetIn(s.In)
 	cmd.SetOut(s.Out)
 	cmd.SetErr(s.Err)
+	// Cobra adds it by itself only where there are others; it prints to where
+	// the command prints at this moment.
+	cmd.InitDefaultCompletionCmd("completion")
 	return cmd.ExecuteContext(ctx)
 }
 

@@ -28,7 +28,7 @@ func Sections() []string { return []string{"sensor", "flowcli"} }
 // Unknown keys, and values that a flag refuses, are errors that name the file
 // and the key. The flags in skip are never set.
 func Apply(flags *pflag.FlagSet, section, path string, skip ...string) error {
-	file, err := find(path)
+	file, err := Find(path)
 	if err != nil {
 		return err
 	}
@@ -59,8 +59,8 @@ func Apply(flags *pflag.FlagSet, section, path string, skip ...string) error {
 	return errors.Join(errs...)
 }
 
-// find returns the configuration file's name, "" if there is none.
-func find(path string) (string, error) {
+// Find returns the name of the file that Apply reads, "" if there is none.
+func Find(path string) (string, error) {
 	if path == "" {
 		path = os.Getenv("WEIR_CONFIG")
 	}

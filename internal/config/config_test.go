@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
@@ -43,6 +44,41 @@ func TestSize(t *testing.T) {
 		var s config.Size
 		if err := s.Set(bad); err == nil {
 			t.Errorf("Set(%q) = %d, want an error", bad, int64(s))
+		}
+	}
+}
+
+func TestDuration(t *testing.T) {
+	cases := []struct {
+		text  string
+		want  time.Duration
+		print string
+	}{
+		{"90d", 90 * 24 * time.Hour, "90d"},
+		{"2w", 14 * 24 * time.Hour, "14d"},
+		{"1w1d", 8 * 24 * time.Hour, "8d"},
+		{"1.5d", 36 * time.Hour, "36h0m0s"},
+		{"1d12h", 36 * time.Hour, "36h0m0s"},
+		{"48h", 48 * time.Hour, "2d"},
+		{"1h30m", 90 * time.Minute, "1h30m0s"},
+		{" 5m", 5 * time.Minute, "5m0s"},
+		{"0", 0, "0s"},
+		{"0d", 0, "0s"},
+	}
+	for _, tc := range cases {
+		var d config.Duration
+		if err := d.Set(tc.text); err != nil {
+			t.Errorf("Set(%q): %v", tc.text, err)
+			continue
+		}
+		if time.Duration(d) != tc.want || d.String() != tc.print {
+			t.Errorf("Set(%q) = %d, printed %s, want %d, %s", tc.text, int64(d), d.String(), tc.want, tc.print)
+		}
+	}
+	for _, bad := range []string{"", " ", "d", "90", "-5d", "-5m", "5d-1h", "1d2w", "NaNd", "1e30d", "5x", "999999999w"} {
+		var d config.Duration
+		if err := d.Set(bad); err == nil {
+			t.Errorf("Set(%q) = %v, want an error", bad, time.Duration(d))
 		}
 	}
 }

@@ -31,9 +31,9 @@ func allowedCalls() []string {
 		"epoll_create", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2", "epoll_wait", "eventfd", "eventfd2",
 		"pipe", "pipe2", "poll", "ppoll", "pselect6", "select",
 		// Open files.
-		"close", "close_range", "dup", "dup2", "dup3", "fadvise64", "fallocate", "fchmod", "fchown", "fcntl", "fdatasync",
+		"close", "close_range", "copy_file_range", "dup", "dup2", "dup3", "fadvise64", "fallocate", "fchmod", "fchown", "fcntl", "fdatasync",
 		"flock", "fstat", "fstatat", "fstatfs", "fsync", "ftruncate", "getdents", "getdents64", "lseek", "pread64", "preadv",
-		"pwrite64", "pwritev", "read", "readv", "sync_file_range", "syncfs", "write", "writev",
+		"pwrite64", "pwritev", "read", "readv", "sendfile", "splice", "sync_file_range", "syncfs", "write", "writev",
 		// Names of files; Landlock says which.
 		"access", "chmod", "chown", "creat", "faccessat", "faccessat2", "fchmodat", "fchmodat2", "fchownat", "lchown", "link",
 		"linkat", "lstat", "mkdir", "mkdirat", "newfstatat", "open", "openat", "readlink", "readlinkat", "rename",

@@ -46,6 +46,8 @@ type orders struct {
 	// Connect is set.
 	Port, OtherPort int
 	Connect         bool
+	// Churn has threads begin and end all the time.
+	Churn bool
 }
 
 // hello is the child's first line, once it is confined.
@@ -53,6 +55,7 @@ type hello struct {
 	Report confine.Report
 	Err    string
 	Addr   string // of its listener
+	Took   time.Duration
 }
 
 // child is the process that the tests look at. It obeys lines on standard input
@@ -79,15 +82,23 @@ func child() int {
 	}
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
-	startThreads(8)
+	threads := make(threads)
+	threads.start(8)
 	h := hello{Addr: listener.Addr().String()}
+	if o.Churn {
+		for range 4 {
+			go churnThreads()
+		}
+	}
 	if o.Config != nil {
+		began := time.Now()
 		if h.Report, err = confine.Enter(*o.Config); err != nil {
 			return fail(err)
 		}
+		h.Took = time.Since(began)
 	}
-	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { //nolint:errcheck,gosec // it serves until the process ends
-		io.WriteString(w, "alive")
+	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { //nolint:errcheck // it serves until the process ends
+		io.WriteString(w, "alive") //nolint:errcheck // the client sees it
 	}))
 	if err := out.Encode(h); err != nil {
 		return 1
@@ -97,11 +108,17 @@ func child() int {
 		var answer map[string]string
 		switch lines.Text() {
 		case "attempt":
-			answer = texts(attempts(&o))
+			errs := attempts(&o)
+			errs["read on any thread"] = threads.any(func() error {
+				_, err := os.ReadFile("/etc/passwd")
+				return err
+			})
+			errs["socket on any thread"] = threads.any(func() error { return trySocket(unix.AF_INET, unix.SOCK_DGRAM, 0) })
+			answer = texts(errs)
 		case "work":
 			answer = texts(works(&o, ring, hup))
 		case "threads":
-			startThreads(40)
+			threads.start(40)
 			answer = map[string]string{}
 		}
 		if err := out.Encode(answer); err != nil {
@@ -122,18 +139,70 @@ func texts(errs map[string]error) map[string]string {
 	return out
 }
 
-// startThreads starts threads that stay.
-func startThreads(n int) {
+// threads are threads of their own that wait for work.
+type threads chan func()
+
+// start starts threads that stay.
+func (t threads) start(n int) {
 	var started sync.WaitGroup
 	for range n {
 		started.Add(1)
 		go func() {
 			runtime.LockOSThread()
 			started.Done()
-			select {}
+			for work := range t {
+				work()
+			}
 		}()
 	}
 	started.Wait()
+}
+
+// churnThreads starts threads that end at once, one after the other, some
+// thousand a second.
+func churnThreads() {
+	for {
+		ended := make(chan struct{})
+		go func() {
+			runtime.LockOSThread() // the thread ends with its goroutine
+			close(ended)
+		}()
+		<-ended
+		time.Sleep(200 * time.Microsecond)
+	}
+}
+
+// any has eight threads try something, all at once, so that
+// none does it for another one. It returns nil if one of them succeeds.
+func (t threads) any(try func() error) error {
+	const n = 8
+	var all, done sync.WaitGroup
+	all.Add(n)
+	var errs [n]error
+	for i := range n {
+		done.Add(1)
+		t <- func() {
+			defer done.Done()
+			all.Done()
+			all.Wait()
+			errs[i] = try()
+		}
+	}
+	done.Wait()
+	for _, err := range errs {
+		if err == nil {
+			return nil
+		}
+	}
+	return errs[0]
+}
+
+func trySocket(family, kind, protocol int) error {
+	fd, err := unix.Socket(family, kind, protocol)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
 }
 
 // attempts tries what a confined process must not be able to do.
@@ -146,13 +215,6 @@ func attempts(o *orders) map[string]error {
 		}
 		return nil
 	}
-	socket := func(family, kind, protocol int) error {
-		fd, err := unix.Socket(family, kind, protocol)
-		if err == nil {
-			unix.Close(fd)
-		}
-		return err
-	}
 	read := func(name string) error {
 		_, err := os.ReadFile(name)
 		return err
@@ -162,11 +224,11 @@ func attempts(o *orders) map[string]error {
 		"read /etc/passwd":    read("/etc/passwd"),
 		"read own memory map": read("/proc/self/maps"),
 		"write outside":       os.WriteFile(filepath.Join(o.Outside, "file"), nil, 0o600),
-		"udp socket":          socket(unix.AF_INET, unix.SOCK_DGRAM, 0),
-		"packet socket":       socket(unix.AF_PACKET, unix.SOCK_RAW, 0),
-		"raw socket":          socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP),
-		"netlink socket":      socket(unix.AF_NETLINK, unix.SOCK_RAW, 0),
-		"stream socket":       socket(unix.AF_UNIX, unix.SOCK_STREAM, 0),
+		"udp socket":          trySocket(unix.AF_INET, unix.SOCK_DGRAM, 0),
+		"packet socket":       trySocket(unix.AF_PACKET, unix.SOCK_RAW, 0),
+		"raw socket":          trySocket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP),
+		"netlink socket":      trySocket(unix.AF_NETLINK, unix.SOCK_RAW, 0),
+		"stream socket":       trySocket(unix.AF_UNIX, unix.SOCK_STREAM, 0),
 		// These fail for lack of an object where they are permitted.
 		"trace":            willing(unix.ESRCH, call(unix.SYS_PTRACE, unix.PTRACE_SEIZE, 1<<30)),
 		"mount":            willing(unix.ENOENT, unix.Mount("none", "/nonexistent", "tmpfs", 0, "")),
@@ -208,18 +270,18 @@ func willing(let error, err error) error {
 
 func dial(port int) error {
 	conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
-	if err == nil {
-		conn.Close()
+	if err != nil {
+		return err
 	}
-	return err
+	return conn.Close()
 }
 
 func listen() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err == nil {
-		l.Close()
+	if err != nil {
+		return err
 	}
-	return err
+	return l.Close()
 }
 
 // makeBPFMap makes a map, the least that the call can do.

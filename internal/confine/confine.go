@@ -150,6 +150,10 @@ func Lookup(name string) (Account, error) {
 	if err == nil {
 		return account(found)
 	}
+	if name == "nobody" {
+		// In a container that has no user database: the kernel's own nobody.
+		name = strconv.Itoa(overflowID)
+	}
 	n, bad := strconv.ParseUint(name, 10, 31)
 	if bad != nil {
 		return Account{}, fmt.Errorf("look up user: %w", err)
@@ -163,6 +167,9 @@ func Lookup(name string) (Account, error) {
 	}
 	return a, nil
 }
+
+// overflowID is the number that the kernel shows for users it cannot name.
+const overflowID = 65534
 
 func account(u *user.User) (Account, error) {
 	uid, err := strconv.Atoi(u.Uid)

@@ -5,8 +5,10 @@ package confine_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -156,6 +158,9 @@ func (p *process) threads(uid int) int {
 	}
 	for _, name := range append(files, fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid)) {
 		text, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // it has ended
+		}
 		if err != nil {
 			p.t.Fatal(err)
 		}
@@ -264,6 +269,10 @@ func TestEnterFromRoot(t *testing.T) {
 	if diff := cmp.Diff(confine.Report{User: nobody, Seccomp: true, Landlock: 5}, p.hello.Report); diff != "" {
 		t.Errorf("report differs (-want +got):\n%s", diff)
 	}
+	if took := p.hello.Took; took > time.Second {
+		t.Errorf("Enter() took %v, want at most 1s", took)
+	}
+	t.Logf("Enter() took %v", p.hello.Took)
 	p.threads(nobody.UID)
 	p.refused()
 	p.works()
@@ -285,6 +294,20 @@ func TestEnterFromAmbient(t *testing.T) {
 	p.threads(uid)
 	p.refused()
 	p.works()
+}
+
+// Threads that begin while the process gives up its rights do not keep them.
+func TestEnterWhileThreadsBegin(t *testing.T) {
+	needRoot(t)
+	for range 5 {
+		p := start(t, orders{Churn: true, Config: &confine.Config{User: "54321", Sandbox: confine.Strict}}, 0)
+		if p.hello.Err != "" {
+			t.Fatal(p.hello.Err)
+		}
+		t.Logf("Enter() took %v", p.hello.Took)
+		p.threads(54321)
+		p.refused()
+	}
 }
 
 // A port can be left open for a store's server, and that one only.

@@ -248,6 +248,15 @@ const (
 	maxTime = 253402300800*1e6 - 1
 )
 
+// ParseTime reads a point in time as filters have it.
+func ParseTime(text string, opts Options) (time.Time, error) {
+	micros, err := readTime(strings.TrimSpace(text), &opts)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.UnixMicro(micros).UTC(), nil
+}
+
 // readTime reads a point in time.
 func readTime(text string, opts *Options) (int64, error) {
 	micros, ok := parseTime(text, opts)

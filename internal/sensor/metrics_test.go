@@ -39,8 +39,8 @@ Counters start at 0 with the process. What is dropped has a label ` + "`reason`"
 ` + "`weir_build_info{version=…}`" + ` and the usual ones of the process (` + "`process_…`" + `) and of the Go runtime (` + "`go_…`" + `).
 `
 
-// sensorMetrics returns the metrics of a sensor that does all there is to do.
-func sensorMetrics(p *sensor.Pipeline, in func() capture.Stats) []telemetry.Group {
+// allMetrics returns the metrics of a sensor that does all there is to do.
+func allMetrics(p *sensor.Pipeline, in func() capture.Stats) []telemetry.Group {
 	return sensor.Metrics(sensor.Sources{
 		Capture: in, Pipeline: p.Stats,
 		Store: func() sensor.PublishStats { return sensor.PublishStats{Last: time.Unix(1, 5e8)} },
@@ -53,7 +53,7 @@ func TestMetricsPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := metricsHead + telemetry.Markdown(sensorMetrics(p, func() capture.Stats { return capture.Stats{} })...)
+	want := metricsHead + telemetry.Markdown(allMetrics(p, func() capture.Stats { return capture.Stats{} })...)
 	if *update {
 		if err := os.WriteFile(metricsPage, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -80,7 +80,7 @@ func TestMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reg, err := telemetry.NewRegistry("test", sensorMetrics(p, r.Stats)...)
+	reg, err := telemetry.NewRegistry("test", allMetrics(p, r.Stats)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -206,6 +207,10 @@ func TestSinkError(t *testing.T) {
 	}
 	if err := p.Run(t.Context(), r); !errors.Is(err, errFull) {
 		t.Errorf("Run() = %v, want %v", err, errFull)
+	}
+	// The one that closes the source ends by itself.
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
 	}
 	if after := runtime.NumGoroutine(); after > before {
 		t.Errorf("%d goroutines before, %d after", before, after)

@@ -17,7 +17,7 @@ const (
 	batchRecords = 512
 	batchBytes   = 1 << 20
 	// promptly is how long records wait for a batch to fill, with Config.Prompt.
-	promptly = time.Second
+	promptly = 200 * time.Millisecond
 )
 
 // worker tracks the connections of every shard whose number is its own modulo

@@ -3,6 +3,7 @@
 package lake
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"os"
@@ -56,7 +57,7 @@ func (m *Manifest) lives(parts []Part) bool {
 func (l *Lake) claim(id string) (dir string, lock *os.File, err error) {
 	dir = l.join(tmpName, id)
 	err = l.locked(func() error {
-		if err := os.MkdirAll(l.join(tmpName), 0o755); err != nil {
+		if err := l.mkdirAll(l.join(tmpName)); err != nil {
 			return err
 		}
 		if err := os.Mkdir(dir, 0o755); err != nil {
@@ -67,6 +68,8 @@ func (l *Lake) claim(id string) (dir string, lock *os.File, err error) {
 		if err == nil {
 			_, err = tryLock(lock)
 		}
+		// Its owner must be able to sweep it.
+		err = cmp.Or(err, l.give(dir), l.give(filepath.Join(dir, ownerName)))
 		if err != nil {
 			_ = release(dir, lock) // the first error is the one that matters
 		}
@@ -102,13 +105,16 @@ func (l *Lake) place(dir string, parts []Part) (undo func(), err error) {
 		to := l.join(filepath.FromSlash(parts[i].Path))
 		day := filepath.Dir(to)
 		if !dirs[day] {
-			if err := os.MkdirAll(day, 0o755); err != nil {
+			if err := l.mkdirAll(day); err != nil {
 				return undo, fmt.Errorf("place parts: %w", err)
 			}
 			// The directories may be new, and so entries of their parents.
 			dirs[day], dirs[filepath.Dir(day)], dirs[l.path] = true, true, true
 		}
 		from := filepath.Join(dir, path.Base(parts[i].Path))
+		if err := l.give(from); err != nil {
+			return undo, fmt.Errorf("place parts: %w", err)
+		}
 		if err := os.Rename(from, to); err != nil {
 			return undo, fmt.Errorf("place parts: %w", err)
 		}

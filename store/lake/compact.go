@@ -153,7 +153,10 @@ func (l *Lake) lockCompaction() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	free, err := tryLock(f)
+	var free bool
+	if err = l.give(name); err == nil {
+		free, err = tryLock(f)
+	}
 	if err == nil && !free {
 		err = ErrCompacting
 	}
@@ -324,8 +327,8 @@ func (c *compactor) closed(day string, now time.Time) bool {
 	return err == nil && now.Sub(start.AddDate(0, 0, 1)) >= c.cfg.ClosedAfter
 }
 
-// clockJump is how far in the future a file's time must lie to be none.
-const clockJump = time.Hour
+// fileAhead is how far in the future a file's time must lie to be none.
+const fileAhead = time.Hour
 
 // older reports whether a part has been in the store for some time. Its file
 // was renamed into place right before the manifest named it, which file
@@ -340,7 +343,7 @@ func (l *Lake) older(p *Part, age time.Duration, now time.Time) bool {
 		return true // reading it tells what is wrong
 	}
 	had := now.Sub(time.Unix(st.Ctim.Unix()))
-	return had >= age || had < -clockJump
+	return had >= age || had < -fileAhead
 }
 
 // merge writes the rows of some parts to one part that takes their place.

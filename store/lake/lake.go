@@ -44,6 +44,8 @@ const (
 	compactLockName = ".compact.lock"
 	tmpName         = ".tmp"
 	oldName         = ".old"
+	copyName        = ".MANIFEST.copy"
+	damagedName     = ".damaged"
 	ownerName       = "lock" // in the directory of an import
 )
 
@@ -80,6 +82,7 @@ type Lake struct {
 	log     *slog.Logger
 	wait    time.Duration
 	grace   time.Duration
+	clock   *wallClock
 	// unfit holds the parts that compaction leaves alone, and why.
 	unfit unfitParts
 }
@@ -93,6 +96,7 @@ func newLake(path string, cfg Config) (*Lake, error) {
 	}
 	l := &Lake{
 		path: path, version: cfg.Version, log: cfg.Logger, wait: cfg.LockWait, grace: cfg.Grace,
+		clock: newWallClock(),
 	}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
@@ -154,7 +158,7 @@ func (l *Lake) checkFree() error {
 		switch e.Name() {
 		case manifestName:
 			return nil
-		case newManifestName, lockName, compactLockName, tmpName, oldName, "lost+found":
+		case newManifestName, copyName, lockName, compactLockName, tmpName, oldName, damagedName, "lost+found":
 		default:
 			foreign = true
 		}

@@ -388,6 +388,7 @@ func TestDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	columns := append(lake.ConnColumns(), lake.IntelColumns(flow.DNS)[:10]...)
+	columns = append(columns, lake.Rollup().Columns...)
 	for _, c := range columns {
 		if !bytes.Contains(doc, []byte("`"+c.Name+"`")) {
 			t.Errorf("docs/lake.md does not say what %s is", c.Name)

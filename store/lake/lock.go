@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,12 +17,16 @@ import (
 // longer than it takes to rename some files and to write the manifest.
 func (l *Lake) locked(change func() error) error {
 	name := l.join(lockName)
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return fmt.Errorf("lock store: %w", err)
 	}
-	// Closing the only descriptor of the open file releases the lock.
+	// Closing the only descriptor of the open file releases the lock, and so
+	// does the end of the process, however it comes.
 	defer func() { _ = f.Close() }()
+	if err := l.give(name); err != nil {
+		return fmt.Errorf("lock store: %w", err)
+	}
 	deadline := time.Now().Add(l.wait)
 	for pause := time.Millisecond; ; pause = min(2*pause, 16*time.Millisecond) {
 		free, err := tryLock(f)
@@ -32,11 +38,31 @@ func (l *Lake) locked(change func() error) error {
 		}
 		// Waiting inside flock could not end, should the holder be stopped.
 		if time.Now().After(deadline) {
-			return fmt.Errorf("lock store: %w: %s, waited %v", ErrLocked, name, l.wait)
+			return fmt.Errorf("lock store: %w: %s, waited %v%s", ErrLocked, name, l.wait, holder(f))
 		}
 		time.Sleep(pause)
 	}
+	// Who waits can say for whom. A program that cannot write this still holds
+	// the lock.
+	if f.Truncate(0) == nil {
+		_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+	}
 	return change()
+}
+
+// holder says which process wrote itself into a lock file, where it is known.
+func holder(f *os.File) string {
+	var b [20]byte
+	n, _ := f.ReadAt(b[:], 0) // a short file is an error with bytes
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	if err != nil || pid <= 0 {
+		return ""
+	}
+	text := fmt.Sprintf(" for process %d", pid)
+	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
+		text += fmt.Sprintf(" (%s)", strings.TrimSpace(string(comm)))
+	}
+	return text
 }
 
 // tryLock takes an exclusive lock on an open file unless someone has it.

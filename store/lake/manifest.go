@@ -4,9 +4,11 @@ package lake
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -97,6 +99,9 @@ type Import struct {
 	Version string `json:"version,omitempty"`
 	// Truncated says that a part of an input was skipped.
 	Truncated bool `json:"truncated,omitempty"`
+	// Damaged says that parts were dropped because they were damaged. Reading the
+	// inputs again needs the replacement of what is left.
+	Damaged bool `json:"damaged,omitempty"`
 	// Lost is the number of records that could not be stored.
 	Lost int64 `json:"lost,omitempty"`
 	// Open says that the import goes on, or was killed: it was published, and
@@ -153,22 +158,23 @@ func (m *Manifest) encode() ([]byte, error) {
 
 // ReadManifest reads the manifest of the store at path.
 func ReadManifest(path string) (*Manifest, error) {
-	name := filepath.Join(path, manifestName)
-	data, err := os.ReadFile(name)
+	m, err := readManifestFile(filepath.Join(path, manifestName))
 	if missing(err) {
 		return nil, fmt.Errorf("%s: %w (it has no %s)", path, ErrNotStore, manifestName)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read manifest: %w", err)
-	}
-	m, err := parseManifest(data)
-	if bad := new(DamagedError); errors.As(err, &bad) {
 		return nil, fmt.Errorf("read manifest of %s: %w", path, err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read manifest %s: %w", name, err)
-	}
 	return m, nil
+}
+
+// readManifestFile reads a file that holds a manifest.
+func readManifestFile(name string) (*Manifest, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return parseManifest(data)
 }
 
 // badManifest says what is wrong with a manifest.
@@ -178,27 +184,25 @@ func badManifest(format string, args ...any) error {
 
 // parseManifest decodes a manifest's file.
 func parseManifest(data []byte) (*Manifest, error) {
+	summed := bytes.HasPrefix(data, []byte(sumPrefix)) && len(data) >= len(sumPrefix)+sumDigits
+	if summed {
+		rest := data[len(sumPrefix)+sumDigits:]
+		want := string(data[len(sumPrefix) : len(sumPrefix)+sumDigits])
+		if got := formatSum(xxh3.Hash(rest)); got != want {
+			return nil, badManifest("its checksum is %s, not %s", got, want)
+		}
+	}
 	m := new(Manifest)
-	var format struct {
-		Format int `json:"format"`
-	}
-	if err := json.Unmarshal(data, &format); err == nil && format.Format > Format {
-		// Of a newer format nothing else is known, not even whether it has a sum.
-		return nil, fmt.Errorf("%w: %d, this program knows %d; use a newer weir",
-			ErrNewerFormat, format.Format, Format)
-	}
-	if !bytes.HasPrefix(data, []byte(sumPrefix)) || len(data) < len(sumPrefix)+sumDigits {
-		return nil, badManifest("it does not begin with its checksum")
-	}
-	rest := data[len(sumPrefix)+sumDigits:]
-	want := string(data[len(sumPrefix) : len(sumPrefix)+sumDigits])
-	if got := formatSum(xxh3.Hash(rest)); got != want {
-		return nil, badManifest("its checksum is %s, not %s", got, want)
-	}
 	if err := json.Unmarshal(data, m); err != nil {
 		return nil, badManifest("%v", err)
 	}
-	if m.Format < 1 {
+	switch {
+	case m.Format > Format: // of which nothing else is known, not even the sum
+		return nil, fmt.Errorf("%w: %d, this program knows %d; use a newer weir",
+			ErrNewerFormat, m.Format, Format)
+	case !summed:
+		return nil, badManifest("it does not begin with its checksum")
+	case m.Format < 1:
 		return nil, badManifest("format %d", m.Format)
 	}
 	for i := range m.Parts {
@@ -226,8 +230,12 @@ func (l *Lake) replaceManifest(m *Manifest) error {
 		return err
 	}
 	name := l.join(newManifestName)
-	if err := writeSynced(name, data); err != nil {
+	if err := writeNew(name, data, true); err != nil {
 		// The error that matters is the first one.
+		_ = os.Remove(name)
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	if err := l.give(name); err != nil {
 		_ = os.Remove(name)
 		return fmt.Errorf("write manifest: %w", err)
 	}
@@ -237,6 +245,13 @@ func (l *Lake) replaceManifest(m *Manifest) error {
 	}
 	if err := syncDir(l.path); err != nil {
 		return &unsyncedError{fmt.Errorf("sync store: %w", err)}
+	}
+	// The copy is for a disk that forgets. It is not synced: where power fails
+	// in between, the manifest itself is good.
+	name = l.join(copyName)
+	if err := cmp.Or(writeNew(name, data, false), l.give(name)); err != nil {
+		_ = os.Remove(name) // a part of it is of no use
+		l.log.Warn("copy manifest", slog.Any("err", err))
 	}
 	return nil
 }
@@ -254,14 +269,18 @@ func isUnsynced(err error) bool {
 	return errors.As(err, &unsynced)
 }
 
-// writeSynced writes a file and makes its content durable.
-func writeSynced(name string, data []byte) error {
-	f, err := os.Create(name)
+// writeNew writes a new file in place of any that has the name, and makes its
+// content durable if synced is set. It follows no symbolic link.
+func writeNew(name string, data []byte, synced bool) error {
+	if err := os.Remove(name); err != nil && !missing(err) {
+		return err
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	if err == nil {
+	if err == nil && synced {
 		err = f.Sync()
 	}
 	if cerr := f.Close(); err == nil {

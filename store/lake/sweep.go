@@ -9,7 +9,6 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -29,6 +28,9 @@ func (l *Lake) sweep() error {
 		if err := os.Remove(l.join(newManifestName)); err != nil && !missing(err) {
 			return fmt.Errorf("sweep store: %w", err)
 		}
+		if err := l.endKilled(m); err != nil {
+			return fmt.Errorf("sweep store: %w", err)
+		}
 		if err := l.sweepImports(); err != nil {
 			return fmt.Errorf("sweep store: %w", err)
 		}
@@ -37,6 +39,31 @@ func (l *Lake) sweep() error {
 		}
 		return l.purge(time.Now())
 	})
+}
+
+// endKilled marks imports that go on according to the manifest, though their
+// process is gone.
+func (l *Lake) endKilled(m *Manifest) error {
+	ended := 0
+	for i := range m.Imports {
+		imp := &m.Imports[i]
+		if !imp.Open {
+			continue
+		}
+		dead, err := abandoned(l.join(tmpName, imp.ID, ownerName))
+		if err != nil {
+			return err
+		}
+		if dead {
+			imp.Open, imp.Killed = false, true
+			ended++
+			l.log.Info("marked an import whose program was killed", slog.String("import", imp.ID))
+		}
+	}
+	if ended == 0 {
+		return nil
+	}
+	return l.replaceManifest(m)
 }
 
 // sweepImports removes the directories of imports that nobody owns.
@@ -80,41 +107,17 @@ func abandoned(name string) (bool, error) {
 // sweepParts removes the parts that the manifest does not name, and the
 // directories of days that are empty then.
 func (l *Lake) sweepParts(m *Manifest) error {
-	live := make(map[string]bool, len(m.Parts))
-	for i := range m.Parts {
-		live[m.Parts[i].Path] = true
+	unnamed, err := l.unnamed(m)
+	if err != nil {
+		return err
 	}
-	for _, table := range append(Tables(), Rollup()) {
-		days, err := readDir(l.join(table.Name))
-		if err != nil {
+	for _, name := range unnamed {
+		file := l.join(filepath.FromSlash(name))
+		if err := os.Remove(file); err != nil && !missing(err) {
 			return err
 		}
-		for _, day := range days {
-			if !day.IsDir() || !strings.HasPrefix(day.Name(), dayPrefix) {
-				continue
-			}
-			dir := l.join(table.Name, day.Name())
-			files, err := readDir(dir)
-			if err != nil {
-				return err
-			}
-			left := len(files)
-			for _, f := range files {
-				name := path.Join(table.Name, day.Name(), f.Name())
-				if live[name] || !strings.HasSuffix(name, partSuffix) {
-					continue
-				}
-				if err := os.Remove(filepath.Join(dir, f.Name())); err != nil && !missing(err) {
-					return err
-				}
-				left--
-				l.log.Info("removed a part that the manifest does not name", slog.String("part", name))
-			}
-			if left == 0 {
-				// A directory that is in use again stays.
-				_ = os.Remove(dir)
-			}
-		}
+		_ = os.Remove(filepath.Dir(file)) // succeeds once the day is empty
+		l.log.Info("removed a part that the manifest does not name", slog.String("part", name))
 	}
 	return nil
 }
@@ -125,7 +128,7 @@ func (l *Lake) retire(parts []Part) error {
 	now := time.Now()
 	if len(parts) > 0 {
 		dir := l.join(oldName, strconv.FormatInt(now.UnixNano(), 10))
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := l.mkdirAll(dir); err != nil {
 			return fmt.Errorf("retire parts: %w", err)
 		}
 		for i := range parts {

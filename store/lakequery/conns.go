@@ -18,8 +18,7 @@ import (
 const (
 	// recordsTable has all rows as they are.
 	recordsTable = rawSchema + ".conn_records"
-	// flowRowsTable is what flows are made of: all rows, too, but interim ones
-	// have no conn_state, since the state of a connection is its last one.
+	// flowRowsTable is what flows are made of, see flowRows.
 	flowRowsTable = rawSchema + "." + lake.ConnTable
 	// wholeTable has one row for each connection.
 	wholeTable = rawSchema + ".conn_whole"
@@ -27,34 +26,55 @@ const (
 
 // connViews returns the statements that make the views of connections.
 func (d *DB) connViews(m *lake.Manifest) []string {
-	var whole, partial []*lake.Part
+	t := lake.Conns()
+	whole, partial := connParts(m, func(*lake.Part) bool { return true })
+	all := d.partsSelect(&t, slices.Concat(whole, partial))
+	restWhole, restPartial := connParts(m, func(p *lake.Part) bool { return p.Rollup == "" })
+	views := []string{
+		replaceView(recordsTable, all),
+		replaceView(flowRowsTable, d.flowRows(&t, whole, partial)),
+		replaceView(rawSchema+"."+restTable, d.flowRows(&t, restWhole, restPartial)),
+	}
+	if len(partial) == 0 {
+		return append(views, replaceView(wholeTable, all))
+	}
+	some := " FROM (" + d.partsSelect(&t, partial) + ")"
+	return append(views, replaceView(wholeTable, d.before(&t, whole)+"SELECT *"+some+" WHERE "+single+
+		" UNION ALL "+mergeSelect(&t, " FROM ("+d.numberedSelect(&t, partial)+")")))
+}
+
+// connParts returns the parts of connections that fulfill a condition: those
+// whose rows are whole connections, and the others.
+func connParts(m *lake.Manifest, wanted func(*lake.Part) bool) (whole, partial []*lake.Part) {
 	for i := range m.Parts {
 		switch p := &m.Parts[i]; {
-		case p.Kind != lake.ConnTable:
+		case p.Kind != lake.ConnTable || !wanted(p):
 		case p.Partial > 0:
 			partial = append(partial, p)
 		default:
 			whole = append(whole, p)
 		}
 	}
-	t := lake.Conns()
-	all := d.partsSelect(&t, slices.Concat(whole, partial))
+	return whole, partial
+}
+
+// flowRows returns the query of the rows that flows are made of: interim ones
+// have no conn_state, since the state of a connection is its last one.
+func (d *DB) flowRows(t *lake.Table, whole, partial []*lake.Part) string {
 	if len(partial) == 0 {
-		return []string{
-			replaceView(recordsTable, all), replaceView(flowRowsTable, all), replaceView(wholeTable, all),
-		}
+		return d.partsSelect(t, whole)
 	}
-	some := " FROM (" + d.partsSelect(&t, partial) + ")"
-	rest := ""
-	if len(whole) > 0 {
-		rest = d.partsSelect(&t, whole) + " UNION ALL "
+	return d.before(t, whole) + "SELECT * REPLACE (CASE WHEN " + notInterim +
+		" THEN conn_state END AS conn_state) FROM (" + d.partsSelect(t, partial) + ")"
+}
+
+// before returns the query of parts in front of another one, "" if there are
+// none.
+func (d *DB) before(t *lake.Table, parts []*lake.Part) string {
+	if len(parts) == 0 {
+		return ""
 	}
-	return []string{
-		replaceView(recordsTable, all),
-		replaceView(flowRowsTable, rest+"SELECT * REPLACE (CASE WHEN "+notInterim+
-			" THEN conn_state END AS conn_state)"+some),
-		replaceView(wholeTable, rest+"SELECT *"+some+" WHERE "+single+" UNION ALL "+mergeSelect(&t, some)),
-	}
+	return d.partsSelect(t, parts) + " UNION ALL "
 }
 
 func replaceView(name, query string) string { return "CREATE OR REPLACE VIEW " + name + " AS " + query }
@@ -62,6 +82,21 @@ func replaceView(name, query string) string { return "CREATE OR REPLACE VIEW " +
 // partsSelect returns the query that reads parts of a table. Those of each
 // schema are read on their own: columns that they lack have no values.
 func (d *DB) partsSelect(t *lake.Table, parts []*lake.Part) string {
+	return d.readParts(t, parts, func(int) string { return "" })
+}
+
+// rowColumn is a number that no other row of the same parts has.
+const rowColumn = "row_number"
+
+// numberedSelect is partsSelect with rowColumn.
+func (d *DB) numberedSelect(t *lake.Table, parts []*lake.Part) string {
+	return d.readParts(t, parts, func(schema int) string {
+		return fmt.Sprintf(", (%d::BIGINT << 56) + (file_index::BIGINT << 32) + file_row_number AS %s", schema, rowColumn)
+	})
+}
+
+// readParts returns the query that reads parts, with more columns by schema.
+func (d *DB) readParts(t *lake.Table, parts []*lake.Part, more func(schema int) string) string {
 	files := make(map[int][]string)
 	for _, p := range parts {
 		name := filepath.Join(d.root, filepath.FromSlash(p.Path))
@@ -72,8 +107,8 @@ func (d *DB) partsSelect(t *lake.Table, parts []*lake.Part) string {
 	}
 	var selects []string
 	for _, schema := range slices.Sorted(maps.Keys(files)) {
-		selects = append(selects, fmt.Sprintf("SELECT %s FROM read_parquet([%s], hive_partitioning = false)",
-			selectColumns(t, schema), strings.Join(files[schema], ", ")))
+		selects = append(selects, fmt.Sprintf("SELECT %s%s FROM read_parquet([%s], hive_partitioning = false)",
+			selectColumns(t, schema), more(schema), strings.Join(files[schema], ", ")))
 	}
 	return strings.Join(selects, " UNION ALL ")
 }
@@ -104,42 +139,46 @@ const (
 //
 // What does not add up is that of the last row: the one that is not interim or,
 // as long as there is none, the one with the longest history, which only grows,
-// and then the latest time.
+// and then the latest time. Sums are made first, with the number of the last row,
+// which then is looked up: so the state for a connection is small, whatever its
+// texts are, and conditions on the others are applied while reading.
 //
 // Where client and server of a TCP connection turned out to be mistaken, later
 // rows have them the other way round. So counters are summed by endpoint, the
 // lower one first, and given to the client and the server of the last row. UDP
 // counters stay with the side they were counted for, as in Zeek.
 func mergeSelect(t *lake.Table, from string) string {
-	const inner = `SELECT *,
-		((` + notInterim + `)::BIGINT << 61) + (least(coalesce(length(history), 0), 511)::BIGINT << 52)
-			+ greatest(0, least(epoch_us(lastseen), (1::BIGINT << 52) - 1)) AS place,
-		ip_proto <> 6 OR src_bin < dst_bin OR (src_bin = dst_bin AND sport <= dport) AS forth`
+	const forth = "(ip_proto <> 6 OR src_bin < dst_bin OR (src_bin = dst_bin AND sport <= dport))"
+	const place = "((" + notInterim + ")::BIGINT << 61) + " +
+		"(least(coalesce(length(history), 0), 511)::BIGINT << 52) + " +
+		"greatest(0, least(epoch_us(lastseen), (1::BIGINT << 52) - 1))"
+	sums := []string{"arg_max(" + rowColumn + ", " + place + ") AS last"}
 	columns := make([]string, len(t.Columns))
 	for i := range t.Columns {
 		name := t.Columns[i].Name
-		expr := "arg_max_null(" + ident(name) + ", place)"
+		sum := ""
+		columns[i] = "s." + ident(name)
 		switch {
-		case name == "uid":
-			expr = name
 		case name == "firstseen":
-			expr = "min(firstseen)"
+			sum = "min(firstseen)"
 		case name == "lastseen":
-			expr = "max(lastseen)"
+			sum = "max(lastseen)"
 		case name == "count", name == "missed_bytes":
-			expr = total(name)
+			sum = total(name)
 		case name == "loss":
-			expr = "bool_or(loss)"
+			sum = "bool_or(loss)"
 		case strings.HasPrefix(name, "cs"), strings.HasPrefix(name, "sc"):
-			same, other := name, "sc"+name[2:]
-			if name[:2] == "sc" {
-				other = "cs" + name[2:]
-			}
-			sum := func(a, b string) string { return total("CASE WHEN forth THEN " + a + " ELSE " + b + " END") }
-			expr = "CASE WHEN arg_max(forth, place) THEN " + sum(same, other) + " ELSE " + sum(other, same) + " END"
+			other := map[string]string{"cs": "sc", "sc": "cs"}[name[:2]] + name[2:]
+			sum = total("CASE WHEN " + forth + " THEN " + name + " ELSE " + other + " END")
+			columns[i] = "CASE WHEN " + forth + " THEN s." + name + " ELSE s." + other + " END"
+		default:
+			columns[i] = "r." + ident(name)
+			continue
 		}
-		columns[i] = expr + " AS " + ident(name)
+		sums = append(sums, sum+" AS "+ident(name))
+		columns[i] += " AS " + ident(name)
 	}
-	return "SELECT " + strings.Join(columns, ", ") + " FROM (" + inner + from +
-		" WHERE NOT (" + single + ")) GROUP BY uid"
+	from += " WHERE NOT (" + single + ")"
+	return "SELECT " + strings.Join(columns, ", ") + " FROM (SELECT *" + from + ") AS r JOIN (SELECT " +
+		strings.Join(sums, ", ") + from + " GROUP BY uid) AS s ON r." + rowColumn + " = s.last"
 }

@@ -157,6 +157,19 @@ func TestInterimRecordsAreMerged(t *testing.T) {
 	if diff := cmp.Diff(wantRows, gotRows); diff != "" {
 		t.Errorf("conn (-each in one row +merged):\n%s", diff)
 	}
+	// Conditions reach the rows of which a connection is made in one way or another.
+	for _, where := range []string{
+		"dport = 80", "uid = 'C0000000000000002'", "src = '10.0.0.1' AND history LIKE '%T%'", "duration > 60",
+		"cspkts > 15", "firstseen < '2025-11-23 10:00:25'", "lastseen > '2025-11-23 10:01:00'", "conn_state = 'S1'", "loss",
+		"count = 1 AND end_reason <> 3", "list_contains(tunnel_parents, 'C000000000000000a')",
+	} {
+		query := "SELECT * FROM conn WHERE " + where + " ORDER BY uid"
+		_, wantRows = sqlRows(t, plainDB, query)
+		_, gotRows = sqlRows(t, db, query)
+		if diff := cmp.Diff(wantRows, gotRows); diff != "" || len(wantRows) == 0 {
+			t.Errorf("%s: %d rows (-each in one row +merged):\n%s", query, len(wantRows), diff)
+		}
+	}
 	_, gotRows = sqlRows(t, db, "SELECT uid, conn_state, count, cspkts FROM conn_records WHERE uid = 'C0000000000000001' ORDER BY firstseen")
 	wantRows = [][]any{
 		{"C0000000000000001", "S1", int64(1), int64(3)},
@@ -204,6 +217,57 @@ func TestInterimRecordsAreMerged(t *testing.T) {
 	}
 	if got := states("NONE conn_state AND src.addr = 10.0.0.7"); len(got) != 1 {
 		t.Errorf("flows without a state: %q, want that of connection 7", got)
+	}
+}
+
+// interimLake writes n connections in three records each and, in a part of its
+// own, n in one, and returns the store and the sum of cspkts of all of them.
+func interimLake(tb testing.TB, n int) (path string, cspkts int64) {
+	tb.Helper()
+	path = filepath.Join(tb.TempDir(), "store")
+	conns := manyConns(n)
+	writeLake(tb, path, "whole", conns, nil)
+	for k := range 3 {
+		for i := range conns {
+			c := &conns[i]
+			if k == 0 {
+				c.UID ^= 0xff
+				c.Total = &flow.Totals{}
+				cspkts += int64(4 * c.CSPkts)
+			}
+			c.First += flow.Time(60e9)
+			c.Last += flow.Time(60e9)
+			c.Count, c.End = 0, flow.EndActive
+			switch k {
+			case 0:
+				c.Count = 1
+			case 2:
+				c.End = flow.EndIdle
+			}
+		}
+		writeLake(tb, path, fmt.Sprint("records", k), conns, nil)
+	}
+	return path, cspkts
+}
+
+// TestMergeManyRows merges rows of several parts with several row groups.
+func TestMergeManyRows(t *testing.T) {
+	const n = 130_000
+	path, cspkts := interimLake(t, n)
+	db := openDB(t, path)
+	for query, want := range map[string][]any{
+		"SELECT count(*), sum(count)::BIGINT, sum(cspkts)::BIGINT FROM conn":                     {int64(2 * n), int64(2 * n), cspkts},
+		"SELECT count(*), sum(count)::BIGINT, sum(cspkts)::BIGINT FROM conn_records":             {int64(4 * n), int64(2 * n), cspkts},
+		"SELECT count(*), sum(count)::BIGINT FROM conn WHERE duration >= 120 AND end_reason = 1": {int64(n), int64(n)},
+		`SELECT count(*) > 100, bool_and(a.c = b.c AND a.p = b.p)
+			FROM (SELECT src, dport, count(*) AS c, sum(cspkts) AS p FROM conn GROUP BY ALL) AS a
+			JOIN (SELECT src, dport, sum(count) AS c, sum(cspkts) AS p FROM flow GROUP BY ALL) AS b USING (src, dport)
+			WHERE src = '10.0.0.1'`: {true, true},
+	} {
+		_, rows := sqlRows(t, db, query)
+		if diff := cmp.Diff(want, rows[0]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", query, diff)
+		}
 	}
 }
 

@@ -14,10 +14,13 @@ import (
 type condition struct {
 	rows, groups string
 	args         []any
+	// rolled says that roll-ups take the place of the connections they cover.
+	rolled bool
 }
 
-// conditionOf translates a filter.
-func conditionOf(e *filter.Expr) (*condition, error) {
+// condition translates a filter for the snapshot. Should another one replace it
+// before the query runs, the answer is right all the same.
+func (d *DB) condition(e *filter.Expr) (*condition, error) {
 	sql, err := e.SQL(filter.SQLOptions{
 		Conn: "conn", Flow: "flow",
 		Table: func(kind string) string { return rawSchema + "." + ident(kind) },
@@ -25,7 +28,7 @@ func conditionOf(e *filter.Expr) (*condition, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &condition{rows: sql.Rows.Text, groups: sql.Groups.Text, args: sql.Args()}
+	c := &condition{rows: sql.Rows.Text, groups: sql.Groups.Text, args: sql.Args(), rolled: rolled(d.snapshot())}
 	for _, text := range []*string{&c.rows, &c.groups} {
 		if *text == "TRUE" {
 			*text = ""
@@ -43,7 +46,7 @@ func (c *condition) arg(v any) string {
 // flows returns the WITH clause that makes "flows" of the flows selected, with
 // the columns that sorts and joins need.
 func (c *condition) flows() string {
-	all := flowSelect(c.rows, "any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin")
+	all := flowsOf(c.rolled, c.rows, "any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin")
 	if c.groups == "" {
 		return "WITH flows AS (" + all + ")"
 	}

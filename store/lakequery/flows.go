@@ -60,7 +60,7 @@ func (d *DB) Flows(ctx context.Context, q store.Query) iter.Seq2[*store.Flow, er
 // flows yields flows until yield returns false.
 func (d *DB) flows(ctx context.Context, q store.Query, yield func(*store.Flow, error) bool) error {
 	if d.fits(q.Limit) || d.fits(d.connRows()) {
-		text, args, err := flowsSQL(q)
+		text, args, err := d.flowsSQL(q)
 		if err != nil {
 			return err
 		}
@@ -121,7 +121,7 @@ func (d *DB) flowPages(ctx context.Context, q store.Query, yield func(*store.Flo
 		if q.Limit > 0 {
 			page.Limit = min(page.Limit, left)
 		}
-		text, args, err := flowsSQL(page)
+		text, args, err := d.flowsSQL(page)
 		if err != nil {
 			return err
 		}
@@ -160,8 +160,8 @@ func scanFlows(rows *sql.Rows, yield func(*store.Flow, error) bool) (n int, err 
 // flowsSQL returns the query that lists flows. Where a page is wanted, it
 // chooses the page's keys with what the filter and the sort need, and gathers
 // everything else for those flows only.
-func flowsSQL(q store.Query) (string, []any, error) {
-	c, err := conditionOf(q.Filter)
+func (d *DB) flowsSQL(q store.Query) (string, []any, error) {
+	c, err := d.condition(q.Filter)
 	if err != nil {
 		return "", nil, err
 	}
@@ -176,7 +176,7 @@ func flowsSQL(q store.Query) (string, []any, error) {
 	}
 	return text + ", page AS MATERIALIZED (SELECT " + flowKey + " FROM flows ORDER BY " + order + cut + ") " +
 		"SELECT * EXCLUDE (src_bin, dst_bin) FROM (" +
-		flowSelect("EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")",
+		flowsOf(c.rolled, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")",
 			"any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin") +
 		") ORDER BY " + order, c.args, nil
 }
@@ -254,7 +254,7 @@ func (d *DB) Counts(ctx context.Context, q store.Query) (store.Counts, error) {
 }
 
 func (d *DB) counts(ctx context.Context, q store.Query) (n store.Counts, err error) {
-	c, err := conditionOf(q.Filter)
+	c, err := d.condition(q.Filter)
 	if err != nil {
 		return n, err
 	}

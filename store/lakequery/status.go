@@ -52,7 +52,7 @@ func describe(path string, m *lake.Manifest) *store.Status {
 		Location: path, Format: m.Format, Generation: m.Generation,
 		Tables: []store.TableStatus{}, Sensors: []string{}, Imports: []store.ImportStatus{},
 	}
-	for _, t := range lake.Tables() {
+	for _, t := range append(lake.Tables(), lake.Rollup()) {
 		ts := store.TableStatus{Name: t.Name}
 		for i := range m.Parts {
 			if p := &m.Parts[i]; p.Kind == t.Name {
@@ -75,7 +75,9 @@ func describe(path string, m *lake.Manifest) *store.Status {
 	for i := range m.Parts {
 		p := &m.Parts[i]
 		s.Parts++
-		s.Rows += p.Rows
+		if p.Kind != lake.RollupTable { // made of rows that count already
+			s.Rows += p.Rows
+		}
 		s.Bytes += p.Bytes
 		first, last := time.UnixMicro(p.MinTS).UTC(), time.UnixMicro(p.MaxTS).UTC()
 		if s.First == nil || first.Before(*s.First) {
@@ -91,6 +93,7 @@ func describe(path string, m *lake.Manifest) *store.Status {
 			ID: imp.ID, Time: imp.Time.UTC(), Sensor: imp.Sensor, Source: imp.Source,
 			Options: imp.Options, Packets: imp.Packets, Connections: imp.Connections,
 			Intel: imp.Intel, Truncated: imp.Truncated, Open: imp.Open,
+			Killed: imp.Killed, Damaged: imp.Damaged, Lost: imp.Lost,
 		}
 		for j := range imp.Inputs {
 			is.Inputs = append(is.Inputs, imp.Inputs[j].Name)

@@ -21,7 +21,7 @@ func (d *DB) Top(ctx context.Context, q store.TopQuery) ([]store.TopRow, error) 
 }
 
 func (d *DB) top(ctx context.Context, q store.TopQuery) ([]store.TopRow, error) {
-	text, args, err := topSQL(q)
+	text, args, err := d.topSQL(q)
 	if err != nil {
 		return nil, err
 	}
@@ -77,11 +77,11 @@ func collected(i int) string { return fmt.Sprintf("c%d", i) }
 // each of its elements, one without value where it has none. What is collected
 // is looked up for the groups shown only, apart from the ranking: several
 // elements of a collected set must not count a flow several times.
-func topSQL(q store.TopQuery) (string, []any, error) {
+func (d *DB) topSQL(q store.TopQuery) (string, []any, error) {
 	if len(q.Fields) == 0 {
 		return "", nil, &store.AttributeError{Use: "group by", Known: names(anyAttribute)}
 	}
-	c, err := conditionOf(q.Filter)
+	c, err := d.condition(q.Filter)
 	if err != nil {
 		return "", nil, err
 	}

@@ -26,14 +26,14 @@ func macros() []string {
 
 // views returns the statements that make the views of a manifest.
 func (d *DB) views(m *lake.Manifest) []string {
-	var out []string
+	out := d.rollupViews(m)
 	for _, t := range lake.Tables() {
 		if t.Name == lake.ConnTable {
 			out = append(out, d.connViews(m)...)
 			out = append(out,
 				replaceView("conn", connSelect(wholeTable)),
 				replaceView("conn_records", connSelect(recordsTable)),
-				replaceView("flow", flowSelect("")),
+				replaceView("flow", flowsOf(rolled(m), "")),
 			)
 			continue
 		}
@@ -95,6 +95,9 @@ func distinct(column string) string { return "list_sort(list_distinct(list(" + c
 // connection may hold several, joined by commas.
 const servicesSQL = "list_sort(list_distinct(flatten(list(string_split(service, ',')))))"
 
+// stateSQL is the state of connections that have ended.
+const stateSQL = "CASE WHEN end_reason <> 2 THEN conn_state END"
+
 // flowColumns returns the columns of flows, in the order of the documentation.
 func flowColumns() []string {
 	columns := []string{
@@ -105,18 +108,18 @@ func flowColumns() []string {
 		columns = append(columns, total(name)+" AS "+name)
 	}
 	return append(columns, "min(firstseen) AS firstseen", "max(lastseen) AS lastseen",
-		distinct("conn_state")+" AS conn_state", servicesSQL+" AS service",
+		distinct(stateSQL)+" AS conn_state", servicesSQL+" AS service",
 		distinct("vlan")+" AS vlan", distinct("sensor")+" AS sensor")
 }
 
 // flowKey is what makes a flow.
 const flowKey = "src, dst, proto, dport, type"
 
-// flowSelect groups the connections that fulfill a condition ("" is none) to
-// flows.
-func flowSelect(where string, extra ...string) string {
+// flowSelect groups the connections of a raw table that fulfill a condition ("" is
+// none) to flows.
+func flowSelect(table, where string, extra ...string) string {
 	s := "SELECT " + strings.Join(append(flowColumns(), extra...), ", ") +
-		" FROM " + flowRowsTable
+		" FROM " + rawSchema + "." + table + " AS conn"
 	if where != "" {
 		s += " WHERE " + where
 	}

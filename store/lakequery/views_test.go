@@ -141,8 +141,8 @@ func TestRawQueries(t *testing.T) {
 			}
 		})
 	}
-	if _, rows := sqlRows(t, db, "SHOW TABLES"); len(rows) != 6 {
-		t.Errorf("SHOW TABLES = %v, want 6 tables", rows)
+	if _, rows := sqlRows(t, db, "SHOW TABLES"); len(rows) != 7 {
+		t.Errorf("SHOW TABLES = %v, want 7 tables", rows)
 	}
 }
 
@@ -263,6 +263,22 @@ func TestCommunityID(t *testing.T) {
 func BenchmarkQueries(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "store")
 	writeLake(b, path, "x", manyConns(1_000_000), nil)
+	db := openDB(b, path)
+	for _, query := range benchQueries() {
+		b.Run(query.name, func(b *testing.B) {
+			for b.Loop() {
+				if err := query.run(b.Context(), db); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkMergedQueries is about a store in which a quarter of the rows are of
+// connections in one row each, and the others of as many in three.
+func BenchmarkMergedQueries(b *testing.B) {
+	path, _ := interimLake(b, 250_000)
 	db := openDB(b, path)
 	for _, query := range benchQueries() {
 		b.Run(query.name, func(b *testing.B) {
