@@ -101,17 +101,20 @@ func (t *Tail) merge(ctx context.Context, m *lake.Manifest) (first time.Time, er
 	// Most have begun lately. Those whose first row is not found are looked for
 	// further back.
 	for _, back := range []time.Duration{15 * time.Minute, 24 * time.Hour, -1} {
-		var parts []lake.Part
+		var parts []*lake.Part
 		for i := range m.Parts {
 			p := &m.Parts[i]
 			recent := back < 0 || p.MaxTS >= ended.Time.Add(-back).UnixMicro()
 			if p.Kind == lake.ConnTable && p.Partial > 0 && ended.Valid && recent {
-				parts = append(parts, *p)
+				parts = append(parts, p)
 			}
 		}
-		from := " FROM (SELECT * FROM " + t.db.partsSQL(&table, parts) +
-			" WHERE uid IN (SELECT uid FROM " + tailEnded + " WHERE count = 0))"
-		if _, err := t.conn.ExecContext(ctx, "CREATE OR REPLACE TEMP TABLE tail_merged AS "+mergeSelect(&table, from)); err != nil {
+		merged := "SELECT * FROM " + tailEnded + " WHERE false"
+		if len(parts) > 0 {
+			merged = mergeSelect(&table, " FROM (SELECT * FROM ("+t.db.numberedSelect(&table, parts)+
+				") WHERE uid IN (SELECT uid FROM "+tailEnded+" WHERE count = 0))")
+		}
+		if _, err := t.conn.ExecContext(ctx, "CREATE OR REPLACE TEMP TABLE tail_merged AS "+merged); err != nil {
 			return first, err
 		}
 		if !ended.Valid {
