@@ -99,16 +99,13 @@ func (o *options) printStatus(w io.Writer, s *store.Status) error {
 		if imp.Truncated {
 			inputs += " (truncated)"
 		}
-		if imp.Open {
+		if imp.Open || imp.Killed {
 			state := "open"
 			if imp.Killed {
 				state = "killed"
 			}
 			age := max(0, time.Since(imp.Time)).Round(time.Second)
 			inputs += fmt.Sprintf(" (%s, published %v ago)", state, age)
-		}
-		if imp.Killed && !imp.Open { // marked by a program that wrote since
-			inputs += " (killed)"
 		}
 		if imp.Damaged {
 			inputs += " (damaged)"

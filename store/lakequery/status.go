@@ -25,7 +25,10 @@ func (d *DB) Status(context.Context) (*store.Status, error) {
 			return nil, fmt.Errorf("describe store: %w", err)
 		}
 		// An import that has ended since the snapshot was taken is no killed one.
-		imp.Killed = !running && d.stillOpen(imp.ID)
+		if !running && d.stillOpen(imp.ID) {
+			// The next program that opens the store for writing will say so, too.
+			imp.Open, imp.Killed = false, true
+		}
 	}
 	return s, nil
 }

@@ -6,8 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,45 +14,6 @@ import (
 	"weir/store"
 	"weir/store/lake"
 )
-
-// partsSQL returns the relation of some parts of a table.
-func (d *DB) partsSQL(t *lake.Table, parts []lake.Part) string {
-	// Parts of each schema are read on their own: older ones lack columns.
-	files := map[int][]string{}
-	var schemas []int
-	for i := range parts {
-		p := &parts[i]
-		if files[p.Schema] == nil {
-			schemas = append(schemas, p.Schema)
-		}
-		files[p.Schema] = append(files[p.Schema], quote(filepath.Join(d.root, filepath.FromSlash(p.Path))))
-	}
-	slices.Sort(schemas)
-	var selects []string
-	for _, schema := range schemas {
-		selects = append(selects, fmt.Sprintf("SELECT %s FROM read_parquet([%s], hive_partitioning = false)",
-			strings.Join(columnsSQL(t, func(c *lake.Column) bool { return c.Name == "loss" && schema == 0 }), ", "),
-			strings.Join(files[schema], ", ")))
-	}
-	if len(selects) == 0 {
-		all := columnsSQL(t, func(*lake.Column) bool { return true })
-		return "(SELECT " + strings.Join(all, ", ") + " WHERE false)"
-	}
-	return "(" + strings.Join(selects, " UNION ALL ") + ")"
-}
-
-// columnsSQL returns the columns of a table, NULL for those that are absent.
-func columnsSQL(t *lake.Table, absent func(*lake.Column) bool) []string {
-	out := make([]string, len(t.Columns))
-	for i := range t.Columns {
-		c := &t.Columns[i]
-		out[i] = ident(c.Name)
-		if absent(c) {
-			out[i] = "NULL::" + c.Type.SQL() + " AS " + ident(c.Name)
-		}
-	}
-	return out
-}
 
 // listSQL returns a list of numbers.
 func listSQL(list []float64) string {
@@ -65,14 +24,13 @@ func listSQL(list []float64) string {
 	return "[" + strings.Join(text, ", ") + "]"
 }
 
-// connTable returns the table of connections.
-func connTable() *lake.Table {
-	return &lake.Table{Name: lake.ConnTable, Columns: lake.ConnColumns()}
-}
-
-// hasLoss reports whether connections say that packets were lost.
-func hasLoss() bool {
-	return slices.ContainsFunc(lake.ConnColumns(), func(c lake.Column) bool { return c.Name == "loss" })
+// partsSQL returns the relation of some parts of a table.
+func (d *DB) partsSQL(t *lake.Table, parts []lake.Part) string {
+	pointers := make([]*lake.Part, len(parts))
+	for i := range parts {
+		pointers[i] = &parts[i]
+	}
+	return "(" + d.partsSelect(t, pointers) + ")"
 }
 
 // isLast is the condition that a row is the last one of its connection.
@@ -80,25 +38,21 @@ const isLast = "end_reason IS DISTINCT FROM 2"
 
 // endedSQL returns the relation of the last rows of connections.
 func (d *DB) endedSQL(src *tailSource) string {
-	t := connTable()
-	text := "(SELECT * FROM " + d.partsSQL(t, src.parts) + " WHERE " + isLast
+	t := lake.Conns()
+	text := "(SELECT * FROM " + d.partsSQL(&t, src.parts) + " WHERE " + isLast
 	if len(src.mixed) > 0 {
 		text += fmt.Sprintf(" UNION ALL SELECT * FROM %s WHERE %s AND epoch_us(lastseen) > %d",
-			d.partsSQL(t, src.mixed), isLast, src.after)
+			d.partsSQL(&t, src.mixed), isLast, src.after)
 	}
 	return text + ")"
 }
 
-// Names of the temporary tables of a Tail, which only its own connection sees.
+// Names of the temporary tables of a Tail, which only its own connection sees:
+// the last rows of connections, and of those with several rows what all say.
 const (
 	tailEnded  = "temp.tail_ended"
-	tailTotals = "temp.tail_totals"
+	tailMerged = "temp.tail_merged"
 )
-
-// summed lists the counters of which a connection has the sum over its rows.
-func summed() []string {
-	return []string{"cspkts", "scpkts", "csbytes", "scbytes", "cspayload", "scpayload", "missed_bytes", "count"}
-}
 
 // run returns the connections of src that ended in a range of time, with the
 // Tail's columns, in the order of lastseen; if last is not 0 the last ones, the
@@ -124,7 +78,7 @@ func (t *Tail) run(ctx context.Context, src *tailSource, r timeRange, last int) 
 	if err != nil {
 		return nil, err
 	}
-	first, err := t.addUp(ctx, m)
+	first, err := t.merge(ctx, m)
 	if err != nil {
 		return nil, err
 	}
@@ -135,46 +89,40 @@ func (t *Tail) run(ctx context.Context, src *tailSource, r timeRange, last int) 
 	return t.conn.QueryContext(ctx, text.sql, text.args...)
 }
 
-// addUp gathers, for connections of several rows, what all of them say. It
-// returns the first packet's time of all connections in question.
-func (t *Tail) addUp(ctx context.Context, m *lake.Manifest) (first time.Time, err error) {
-	var oldest, ended sql.NullTime
+// merge gathers, for connections of several rows, what all of them say. It
+// returns when the first one of the connections in question began.
+func (t *Tail) merge(ctx context.Context, m *lake.Manifest) (first time.Time, err error) {
+	var began, ended sql.NullTime
 	row := t.conn.QueryRowContext(ctx, "SELECT min(firstseen), min(lastseen) FILTER (count = 0) FROM "+tailEnded)
-	if err := row.Scan(&oldest, &ended); err != nil {
+	if err := row.Scan(&began, &ended); err != nil {
 		return first, err
 	}
-	sums := make([]string, 0, len(summed()))
-	for _, name := range summed() {
-		sums = append(sums, total(name)+" AS "+name)
-	}
-	if hasLoss() {
-		sums = append(sums, "bool_or(loss) AS loss")
-	}
+	table := lake.Conns()
 	// Most have begun lately. Those whose first row is not found are looked for
 	// further back.
-	for _, back := range []time.Duration{0, 15 * time.Minute, 24 * time.Hour, -1} {
-		var parts []lake.Part
-		from := ended.Time.Add(-back)
+	for _, back := range []time.Duration{15 * time.Minute, 24 * time.Hour, -1} {
+		var parts []*lake.Part
 		for i := range m.Parts {
 			p := &m.Parts[i]
-			// Whether parts of schema 0 hold such rows, they do not say.
-			several := p.Kind == lake.ConnTable && (p.Schema == 0 || p.Partial > 0)
-			if several && ended.Valid && back != 0 && (back < 0 || p.MaxTS >= from.UnixMicro()) {
-				parts = append(parts, *p)
+			recent := back < 0 || p.MaxTS >= ended.Time.Add(-back).UnixMicro()
+			if p.Kind == lake.ConnTable && p.Partial > 0 && ended.Valid && recent {
+				parts = append(parts, p)
 			}
 		}
-		text := "CREATE OR REPLACE TEMP TABLE tail_totals AS SELECT uid, min(firstseen) AS firstseen, max(lastseen) AS lastseen, " +
-			strings.Join(sums, ", ") + " FROM " + t.db.partsSQL(connTable(), parts) +
-			" WHERE uid IN (SELECT uid FROM " + tailEnded + " WHERE count = 0) GROUP BY uid"
-		if _, err := t.conn.ExecContext(ctx, text); err != nil {
+		merged := "SELECT * FROM " + tailEnded + " WHERE false"
+		if len(parts) > 0 {
+			merged = mergeSelect(&table, " FROM (SELECT * FROM ("+t.db.numberedSelect(&table, parts)+
+				") WHERE uid IN (SELECT uid FROM "+tailEnded+" WHERE count = 0))")
+		}
+		if _, err := t.conn.ExecContext(ctx, "CREATE OR REPLACE TEMP TABLE tail_merged AS "+merged); err != nil {
 			return first, err
 		}
 		if !ended.Valid {
-			break
+			return began.Time, nil
 		}
 		var missing int64
 		row := t.conn.QueryRowContext(ctx, "SELECT count(DISTINCT uid) FROM "+tailEnded+
-			" WHERE count = 0 AND uid NOT IN (SELECT uid FROM "+tailTotals+" WHERE count > 0)")
+			" WHERE count = 0 AND uid NOT IN (SELECT uid FROM "+tailMerged+" WHERE count > 0)")
 		if err := row.Scan(&missing); err != nil {
 			return first, err
 		}
@@ -182,15 +130,14 @@ func (t *Tail) addUp(ctx context.Context, m *lake.Manifest) (first time.Time, er
 			break
 		}
 	}
-	var began sql.NullTime
-	if err := t.conn.QueryRowContext(ctx, "SELECT min(firstseen) FROM "+tailTotals).Scan(&began); err != nil {
+	var earlier sql.NullTime
+	if err := t.conn.QueryRowContext(ctx, "SELECT min(firstseen) FROM "+tailMerged).Scan(&earlier); err != nil {
 		return first, err
 	}
-	first = oldest.Time
-	if began.Valid && began.Time.Before(first) {
-		first = began.Time
+	if earlier.Valid && earlier.Time.Before(began.Time) {
+		return earlier.Time, nil
 	}
-	return first, nil
+	return began.Time, nil
 }
 
 // intelSQL returns the relation of a kind's records from a time on.
@@ -222,22 +169,9 @@ func (t *Tail) selectSQL(last int, intel func(kind string) string) (*tailText, e
 	if err != nil {
 		return nil, err
 	}
-	replace := []string{"coalesce(t.firstseen, e.firstseen) AS firstseen", "greatest(t.lastseen, e.lastseen) AS lastseen"}
-	for _, name := range summed() {
-		value := fmt.Sprintf("coalesce(t.%[1]s, e.%[1]s)", name)
-		if name == "count" {
-			// The first row may be too old to be kept.
-			value = "greatest(" + value + ", 1)"
-		}
-		replace = append(replace, value+" AS "+name)
-	}
-	columns := tailColumns()
-	if hasLoss() {
-		replace = append(replace, "coalesce(t.loss, e.loss) AS loss")
-		columns = append(columns, "loss")
-	}
-	text := "WITH whole AS (SELECT e.* REPLACE (" + strings.Join(replace, ", ") + ") FROM " + tailEnded +
-		" AS e LEFT JOIN " + tailTotals + " AS t ON e.count = 0 AND e.uid = t.uid), " +
+	text := "WITH whole AS (SELECT * FROM " + tailEnded + " WHERE count <> 0 UNION ALL SELECT * FROM " + tailMerged +
+		// Their parts may have left the lake just now.
+		" UNION ALL SELECT * FROM " + tailEnded + " WHERE count = 0 AND uid NOT IN (SELECT uid FROM " + tailMerged + ")), " +
 		"flow AS (SELECT * REPLACE (" + flowOfOne + "), " + setsOfOne + " FROM whole), " +
 		"chosen AS MATERIALIZED (SELECT * FROM whole WHERE uid IN (SELECT uid FROM flow WHERE " + cond.Rows.Text +
 		" AND " + cond.Groups.Text + ")"
@@ -246,15 +180,15 @@ func (t *Tail) selectSQL(last int, intel func(kind string) string) (*tailText, e
 		order = " ORDER BY lastseen DESC, uid DESC"
 		text += order + fmt.Sprintf(" LIMIT %d", last)
 	}
-	text += ")"
-	from := " FROM chosen"
+	text += "), shown AS (" + connSelect("chosen") + ")"
 	if t.query.Intel {
-		text += ", texts AS (" + textsSQL(intel) + ")"
-		columns = append(columns, "coalesce(texts.intel, []) AS intel")
-		from += " LEFT JOIN texts USING (uid)"
+		text += ", texts AS (" + textsSQL(intel) + ") SELECT shown.*, coalesce(texts.intel, []) AS intel " +
+			"FROM shown LEFT JOIN texts ON uid_text(texts.uid) = shown.uid"
+		order = strings.ReplaceAll(order, "uid", "shown.uid")
+	} else {
+		text += " SELECT * FROM shown"
 	}
-	order = strings.ReplaceAll(order, "uid", "chosen.uid")
-	return &tailText{text + " SELECT " + strings.Join(columns, ", ") + from + order, cond.Args()}, nil
+	return &tailText{text + order, cond.Args()}, nil
 }
 
 // flowOfOne and setsOfOne make a flow of a single connection.
@@ -263,18 +197,6 @@ const (
 		CASE WHEN vlan IS NOT NULL THEN [vlan] END AS vlan, CASE WHEN sensor IS NOT NULL THEN [sensor] END AS sensor`
 	setsOfOne = `CASE WHEN sport IS NOT NULL THEN [sport] END AS sports, CASE WHEN code IS NOT NULL THEN [code] END AS codes`
 )
-
-// tailColumns returns the columns of view conn.
-func tailColumns() []string {
-	return []string{
-		"uid_text(chosen.uid) AS uid", "sensor", "firstseen", "lastseen", durationSQL + " AS duration",
-		"src", "sport", "dst", "dport", "type", "code", "proto", "service", "conn_state", "history", "end_reason",
-		"cspkts", "scpkts", "csbytes", "scbytes", "cspayload", "scpayload", "missed_bytes", "vlan",
-		"list_transform(tunnel_parents, lambda u: uid_text(u)) AS tunnel_parents",
-		"community_id(src_bin, dst_bin, ip_proto, sport, dport, type, code) AS community_id",
-		"count",
-	}
-}
 
 // textsSQL returns a query for a few texts that say what connections were about.
 func textsSQL(intel func(kind string) string) string {
