@@ -81,7 +81,7 @@ func TestCompactUnderQueries(t *testing.T) {
 			return err
 		}
 		published.Add(rows)
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond)
 		return nil
 	})
 	run(func() error {
@@ -92,7 +92,8 @@ func TestCompactUnderQueries(t *testing.T) {
 		if len(s.Unfit) > 0 {
 			err = errors.Join(append(s.Unfit, err)...)
 		}
-		time.Sleep(time.Millisecond)
+		// A question starts again when its parts are gone, but not for ever.
+		time.Sleep(200 * time.Millisecond)
 		return err
 	})
 	var last int64
