@@ -81,7 +81,7 @@ func TestCompactUnderQueries(t *testing.T) {
 			return err
 		}
 		published.Add(rows)
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 		return nil
 	})
 	run(func() error {
