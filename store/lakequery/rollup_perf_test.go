@@ -31,7 +31,7 @@ func TestRollupSpeed(t *testing.T) {
 	if os.Getenv("WEIR_TEST_PERF") == "" {
 		t.Skip("set WEIR_TEST_PERF to measure")
 	}
-	const conns, perPart = 10_000_000, 10_000
+	const conns, perPart = 2_000_000, 10_000
 	path := filepath.Join(t.TempDir(), "lake")
 	l, err := lake.Open(path, lake.Config{Create: true})
 	if err != nil {
