@@ -2,7 +2,8 @@
 
 // Package flowtable tracks connections: it finds the connection of each
 // packet, keeps Zeek's TCP states, history and counters, and ends connections
-// by timeout, by their own packets, or to stay under a memory cap.
+// by timeout, by their own packets, or to stay under a memory cap. Connections
+// that go on for long yield interim records where these are asked for.
 //
 // The table is cut into flow.Shards shards by the packet's hash. Each has its
 // own lock, its own index and its own timeout lists, and a batch of packets is
