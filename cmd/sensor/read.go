@@ -97,12 +97,15 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 	// pipe that says nothing.
 	ctx, r.cancel = context.WithCancel(ctx)
 	defer r.cancel()
+	// Before the first bytes of a pipe there is nothing to end in order.
+	waiting := context.AfterFunc(signaled, r.cancel)
 	if r.reader, err = capture.Open(capture.Config{
 		Inputs: names, Stdin: stdin, Context: ctx,
 		Filter: o.filter, Checksums: o.checksums, Log: r.log,
 	}); err != nil {
 		return inputError(err)
 	}
+	waiting()
 	defer func() {
 		if cerr := r.reader.Close(); err == nil {
 			err = cerr
