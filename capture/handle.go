@@ -51,6 +51,7 @@ func (r *listener) openHandle(filter string) error {
 	}
 	r.h, r.iface = h, iface{number: number, link: kindOf(number)}
 	r.lastRecv, r.lastDrop, r.recv, r.drop, r.read, r.vanished = 0, 0, 0, 0, 0, 0
+	r.looped, r.copies = 0, 0
 	r.quick = 0
 	r.filterChanged(filter)
 	return nil
@@ -115,7 +116,7 @@ func (r *listener) filterChanged(filter string) {
 	}
 	r.earlyUntil = flow.Time(time.Now().UnixNano())
 	r.count()
-	r.early = r.recv - min(r.recv, r.drop+r.read+r.vanished)
+	r.early = r.missing() - min(r.missing(), r.vanished)
 }
 
 // noEarly ends the time after filterChanged: what is still missing has vanished.

@@ -17,6 +17,7 @@ var errNoLink = errors.New("the interface is gone")
 type linkState struct {
 	index int32
 	up    bool
+	loop  bool // the loopback interface
 	// missed and dropped are what the card missed or had no room for, and what
 	// the host dropped, since the interface exists.
 	missed, dropped uint64
@@ -144,7 +145,8 @@ const (
 func (s *linkState) add(body []byte) {
 	ne := binary.NativeEndian
 	s.index = int32(ne.Uint32(body[4:]))
-	s.up = ne.Uint32(body[8:])&unix.IFF_UP != 0
+	flags := ne.Uint32(body[8:])
+	s.up, s.loop = flags&unix.IFF_UP != 0, flags&unix.IFF_LOOPBACK != 0
 	for b := body[unix.SizeofIfInfomsg:]; len(b) >= unix.SizeofRtAttr; {
 		n := int(ne.Uint16(b))
 		if n < unix.SizeofRtAttr || n > len(b) {

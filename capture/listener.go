@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/gopacket/pcap"
+	"golang.org/x/sys/unix"
 
 	"weir/internal/flow"
 )
@@ -75,6 +76,7 @@ type listener struct {
 	lastRecv, lastDrop   uint32 // the kernel's counters, which wrap
 	recv, drop, read     uint64
 	vanished, early      uint64
+	looped, copies       uint64 // loopback packets read, copies of them not shown
 	earlyUntil           flow.Time
 	overload, overloadBy uint64 // not yet added to l.lost
 }
@@ -184,6 +186,9 @@ func (r *listener) packet(data []byte, wire int, ts flow.Time) bool {
 		return false
 	}
 	r.read++
+	if r.loopback(data) {
+		r.looped++
+	}
 	if r.earlyUntil != 0 {
 		if ts > r.earlyUntil {
 			r.noEarly()
@@ -242,6 +247,34 @@ func (r *listener) block() *Block {
 	return b
 }
 
+// loopback reports whether a packet is one of the loopback interface. The kernel
+// shows those twice, as they leave and as they come back, and libpcap leaves out
+// the former.
+func (r *listener) loopback(data []byte) bool {
+	at := 2 // of the device's type in the header of "any"
+	switch {
+	case r.name != AnyInterface:
+		return r.state.loop
+	case r.iface.link == linkSLL2:
+		at = 8
+	case r.iface.link != linkSLL:
+		return false
+	}
+	return len(data) >= at+2 && binary.BigEndian.Uint16(data[at:]) == unix.ARPHRD_LOOPBACK
+}
+
+// missing returns how many packets the kernel has received that are not accounted
+// for otherwise.
+func (r *listener) missing() uint64 { return r.recv - min(r.recv, r.drop+r.read+r.copies) }
+
+// noteCopies counts copies of loopback packets as far as the kernel's counters
+// bear them out: the filter may have kept them away.
+func (r *listener) noteCopies() {
+	n := min(r.looped-r.copies, r.missing())
+	r.copies += n
+	r.l.lost.copies.Add(n)
+}
+
 // old reports whether a chunk that began at a time must not wait longer. The
 // clock may have been set back meanwhile.
 func old(ts, first flow.Time) bool { return ts-first > chunkSpan || first-ts > chunkSpan }
@@ -265,6 +298,8 @@ func (r *listener) hand() {
 
 // timedOut passes on what there is.
 func (r *listener) timedOut() {
+	// All that had come when the kernel was asked last was read by now.
+	r.noteCopies()
 	r.hand()
 	if r.earlyUntil != 0 && r.l.now()-r.earlyUntil > 2*chunkSpan {
 		r.noEarly()
@@ -321,11 +356,10 @@ func (r *listener) closeHandle() {
 	}
 	r.count()
 	r.noEarly()
-	known := r.drop + r.read
-	// What did not pass a filter that came later was not received after all.
-	vanished := min(r.vanished, r.recv-min(r.recv, known))
-	r.l.lost.received.Add(-vanished)
-	r.l.lost.unread.Add(r.recv - min(r.recv, known+vanished))
+	r.noteCopies()
+	filtered := min(r.vanished, r.missing())
+	r.l.lost.filtered.Add(filtered)
+	r.l.lost.unread.Add(r.missing() - filtered)
 	r.h.Close()
 	r.h = nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -178,4 +179,38 @@ func deleter(t *testing.T) func(name string) {
 	t.Helper()
 	in := nettest.Privileged(t)
 	return func(name string) { in("link", "del", name) }
+}
+
+// The kernel shows a packet on the loopback interface twice, as it leaves and as
+// it comes back. One of the two is read, and the other one is nobody's loss.
+func TestLiveLoopback(t *testing.T) {
+	if !nettest.Isolated(t) {
+		return
+	}
+	for _, name := range []string{"lo", capture.AnyInterface} {
+		l := listen(t, capture.LiveConfig{Interfaces: []string{name}})
+		out := drain(l, 0)
+		conn, err := net.Dial("udp", "127.0.0.1:9")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 200 {
+			_, _ = conn.Write([]byte("hello")) // nobody listens: it is refused every other time
+		}
+		if err := conn.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(300 * time.Millisecond)
+		before := l.Stats()
+		_, s := end(t, l, out, io.EOF)
+		if before.Received != before.Packets || s.Lost.Unread != 0 {
+			t.Errorf("%s: received %d, packets %d, unread %d, want all read", name, before.Received, before.Packets, s.Lost.Unread)
+		}
+		if copies := s.Rejected[capture.Copy]; copies < 100 || s.Packets != 2*copies {
+			t.Errorf("%s: %d of %d packets are copies, want half of them", name, copies, s.Packets)
+		}
+		if s.Files != 1 {
+			t.Errorf("%s: %d interfaces, want 1", name, s.Files)
+		}
+	}
 }

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"weir/internal/flow"
 )
 
@@ -135,8 +137,9 @@ func (e *GoneError) Unwrap() error { return e.Err }
 // to empty that buffer and drops a block's worth of packets at a time, counted as
 // Lost.Overload: memory is bounded whatever comes in.
 //
-// Packets keep the kernel's timestamps. Packet.Now and Block.Now follow the
-// monotonic clock from the start on, so that setting the clock expires nothing.
+// Packets keep the kernel's timestamps. Packet.Now and Block.Now follow a clock
+// from the start on that nobody sets and that goes on while the machine is
+// suspended, so that setting the clock expires nothing.
 // Block.Lost tells of packets lost before the block. An interface that goes down
 // is read again once it is up; one that vanishes is opened again once it is back,
 // as long as the process may.
@@ -154,7 +157,8 @@ type Live struct {
 	// never waits. It is closed after the last reader has ended.
 	full  chan *Block
 	quiet *time.Timer
-	start time.Time // with its monotonic reading
+	start flow.Time     // by the clock
+	up    time.Duration // then
 	// What decode keeps: the packets so far, for Packet.Origin; the losses so
 	// far; what packets of the link type seen last have in common.
 	num       uint64
@@ -189,6 +193,8 @@ type Live struct {
 // losses are the counters that readers add to.
 type losses struct {
 	received, kernel, iface, queue, overload, overloadBytes, unread atomic.Uint64
+	// libpcap has taken these, and does not show them.
+	filtered, copies atomic.Uint64
 }
 
 func (l *losses) load() Losses {
@@ -228,7 +234,7 @@ func Listen(cfg LiveConfig) (*Live, error) {
 		end(ErrClosed)
 		return nil, err
 	}
-	l.start = time.Now()
+	l.start, l.up = flow.Time(time.Now().UnixNano()), uptime()
 	l.quiet = time.NewTimer(quietAfter)
 	var running sync.WaitGroup
 	for _, r := range l.readers {
@@ -271,8 +277,16 @@ func (l *Live) open() (err error) {
 }
 
 // now returns the time by which timers run.
-func (l *Live) now() flow.Time {
-	return flow.Time(l.start.UnixNano() + int64(time.Since(l.start)))
+func (l *Live) now() flow.Time { return l.start + flow.Time(uptime()-l.up) }
+
+// uptime returns how long the machine is up, the time that it was suspended
+// included: what was open before has been silent for so long, and other hosts have
+// given it up. Go's monotonic clock stands still meanwhile.
+func uptime() time.Duration {
+	var ts unix.Timespec
+	// It cannot fail: Linux has had this clock since 2.6.39.
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
+	return time.Duration(ts.Nano())
 }
 
 // Next returns the next block of packets, or an empty one when the interfaces
@@ -374,12 +388,18 @@ func (l *Live) publish() {
 }
 
 // Stats returns the state of the reading: what was decoded as of the last block,
-// what was received and lost as of a moment ago.
+// what was received and lost as of a moment ago. Files is how many interfaces there
+// are.
 func (l *Live) Stats() Stats {
 	l.mu.Lock()
 	s := l.snap
 	l.mu.Unlock()
 	s.Received, s.Lost = l.lost.received.Load(), l.lost.load()
+	s.Files = len(l.readers)
+	filtered, copies := l.lost.filtered.Load(), l.lost.copies.Load()
+	s.Packets += filtered + copies
+	s.Rejected[Filtered] += filtered
+	s.Rejected[Copy] += copies
 	return s
 }
 

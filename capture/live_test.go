@@ -415,8 +415,12 @@ func TestLiveFilterLoad(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+	before := l.Stats()
 	_, stats := end(t, l, out, io.EOF)
 	t.Logf("received %d, packets %d, lost %+v", stats.Received, stats.Packets, stats.Lost)
+	if stats.Received < before.Received {
+		t.Errorf("received goes back from %d to %d", before.Received, stats.Received)
+	}
 	// What came just when the filter changed cannot be told apart.
 	if stats.Lost.Unread > 100 {
 		t.Errorf("%d packets are unread after an orderly end", stats.Lost.Unread)

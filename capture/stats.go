@@ -14,6 +14,9 @@ const (
 	Delivered Reason = iota
 	// Filtered: the filter expression does not match.
 	Filtered
+	// Copy: the copy of a packet of the loopback interface as it left. It was read
+	// as it came back.
+	Copy
 	// FilterLink: the filter expression cannot be compiled for the link type.
 	FilterLink
 	// UnknownInterface: a pcapng packet of an interface that was not described.
@@ -75,6 +78,7 @@ func (r Reason) String() string {
 	names := [...]string{
 		Delivered:         "delivered",
 		Filtered:          "filtered",
+		Copy:              "loopback_copy",
 		FilterLink:        "filter_link_type",
 		UnknownInterface:  "unknown_interface",
 		LinkType:          "link_type",
@@ -115,7 +119,8 @@ func (r Reason) Skipped() bool {
 
 // Stats are the counters of a Reader or of a Live.
 //
-// At any time Packets is Delivered plus the sum of Rejected. Of a Live, once Next
+// At any time Packets is Delivered plus the sum of Rejected. No counter goes back.
+// Of a Live, once Next
 // has returned io.EOF or an error other than ErrClosed,
 //
 //	Received = Packets + Lost.Kernel + Lost.Overload + Lost.Unread
