@@ -115,7 +115,7 @@ func check(ctx context.Context, path string, cfg CheckConfig) (*Report, *Manifes
 		if err != nil {
 			return nil, nil, err
 		}
-		if reason != "" && (len(r.Damage) > 0 || l.names(&m.Parts[i])) {
+		if reason != "" && l.names(&m.Parts[i]) {
 			r.Damage = append(r.Damage, Problem{m.Parts[i].Path, reason})
 		}
 	}

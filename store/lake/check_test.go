@@ -4,11 +4,14 @@ package lake_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"weir/store/lake"
 )
@@ -111,7 +114,52 @@ func TestCheckParts(t *testing.T) {
 	}
 }
 
-// TestRepairKeepsRollups: what was made of damaged parts goes, and only that.
+// What was made of damaged parts goes with them, and nothing is lost with a
+// damaged roll-up, which is made again.
+func TestRepairRollups(t *testing.T) {
+	l := newLake(t)
+	publish(t, l, lake.Import{ID: "a", Source: "live"}, 3, 1000, 7)
+	cfg := lake.CompactConfig{MinAge: -1, QuietFor: -1, MinRollup: 1}
+	if s := compact(t, l, cfg); s.Rollups != 1 {
+		t.Fatalf("Compact() = %+v, want a roll-up", s)
+	}
+	kinds := func() map[string]int {
+		n := make(map[string]int)
+		for _, p := range manifest(t, l).Parts {
+			n[p.Kind]++
+		}
+		return n
+	}
+	find := func(kind string) string {
+		for _, p := range manifest(t, l).Parts {
+			if p.Kind == kind {
+				return filepath.Join(l.Path(), p.Path)
+			}
+		}
+		t.Fatalf("no part of %s", kind)
+		return ""
+	}
+	conns := kinds()[lake.ConnTable]
+
+	damage(t, find(lake.RollupTable), 100)
+	r := repaired(t, l.Path())
+	if n := kinds(); !r.Repaired || len(r.Lost) != 0 || len(r.Mended) != 1 || n[lake.RollupTable] != 0 || n[lake.ConnTable] != conns {
+		t.Errorf("Repair() of a roll-up = %+v, then %v", r, n)
+	}
+	if r = checked(t, l.Path()); len(r.Damage) != 0 {
+		t.Errorf("Check() after it = %+v", r.Damage)
+	}
+	if s := compact(t, l, cfg); s.Rollups != 1 {
+		t.Errorf("Compact() after it = %+v, want a roll-up", s)
+	}
+
+	damage(t, find(lake.ConnTable), 100)
+	r = repaired(t, l.Path())
+	if n := kinds(); len(r.Lost) != 1 || r.Lost[0].Kind != lake.ConnTable || n[lake.RollupTable] != 0 || n[lake.ConnTable] != conns-1 {
+		t.Errorf("Repair() of connections = %+v, then %v", r, n)
+	}
+}
+
 func TestCheckManifest(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
@@ -305,5 +353,35 @@ func TestVerifyFrame(t *testing.T) {
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A part that is replaced while others are found damaged is no damage.
+func TestCheckWhilePartsAreReplaced(t *testing.T) {
+	l := twoImports(t)
+	parts := manifest(t, l).Parts
+	// Opening one of these waits for somebody to open the other end.
+	var fifos []string
+	for _, p := range parts[:2] {
+		name := filepath.Join(l.Path(), p.Path)
+		if err := errors.Join(os.Remove(name), unix.Mkfifo(name, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		fifos = append(fifos, name)
+	}
+	replaced := make(chan error, 1)
+	go func() {
+		first, err := os.OpenFile(fifos[0], os.O_WRONLY, 0)
+		// The manifest has been read.
+		err = errors.Join(err, commitRows(l, 10, lake.Import{ID: "c"}, lake.Final{Replace: []string{"b"}}))
+		second, oerr := os.OpenFile(fifos[1], os.O_WRONLY, 0)
+		replaced <- errors.Join(err, oerr, first.Close(), second.Close())
+	}()
+	r := checked(t, l.Path())
+	if err := <-replaced; err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Damage) != 2 || r.Damage[0].Path != parts[0].Path || r.Damage[1].Path != parts[1].Path {
+		t.Errorf("Check() found %+v, want the first two parts only", r.Damage)
 	}
 }

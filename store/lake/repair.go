@@ -79,13 +79,21 @@ func (l *Lake) repair(ctx context.Context, r *Report) error {
 		whole := slices.Clone(m.Parts)
 		gone := m.removeParts(func(p *Part) bool { return bad[p.Path] })
 		old := make([]Part, 0, len(gone)) // roll-ups are made again, nothing is lost with them
+		var aside []string
 		for i := range gone {
-			if p := &gone[i]; bad[p.Path] {
+			p := &gone[i]
+			if bad[p.Path] {
+				aside = append(aside, p.Path)
+			}
+			switch {
+			case bad[p.Path] && p.Kind == RollupTable:
+				r.Mended = append(r.Mended, Problem{p.Path, "the roll-up is dropped, the next compaction makes it again"})
+			case bad[p.Path]:
 				r.Lost = append(r.Lost, lossOf(m, p))
 				if imp := m.Find(p.Import); imp != nil {
 					imp.Damaged = true
 				}
-			} else {
+			default:
 				old = append(old, *p)
 			}
 		}
@@ -97,8 +105,8 @@ func (l *Lake) repair(ctx context.Context, r *Report) error {
 		}
 		r.Repaired = true
 		l.log.Warn("repaired store", slog.Int("parts_dropped", len(gone)), slog.Int("parts_before", len(whole)))
-		for i := range r.Lost {
-			if err := l.setAside(r.Lost[i].Path, stamp); err != nil {
+		for _, name := range aside {
+			if err := l.setAside(name, stamp); err != nil {
 				return err
 			}
 		}
