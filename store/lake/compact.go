@@ -149,7 +149,7 @@ func (c *compactor) run(ctx context.Context) (err error) {
 // process ends, however it ends.
 func (l *Lake) lockCompaction() (*os.File, error) {
 	name := l.join(compactLockName)
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
+	f, err := openLock(name)
 	if err != nil {
 		return nil, err
 	}

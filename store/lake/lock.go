@@ -17,7 +17,7 @@ import (
 // longer than it takes to rename some files and to write the manifest.
 func (l *Lake) locked(change func() error) error {
 	name := l.join(lockName)
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
+	f, err := openLock(name)
 	if err != nil {
 		return fmt.Errorf("lock store: %w", err)
 	}
@@ -48,6 +48,25 @@ func (l *Lake) locked(change func() error) error {
 		_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
 	}
 	return change()
+}
+
+// openLock opens a lock file of the store, and makes it if it is missing. A file
+// that has further names is refused: it may be anything that somebody wants
+// written to, or wants to own.
+func openLock(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(int(f.Fd()), &st); err == nil && (st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink > 1) {
+		err = fmt.Errorf("%s is no file of the store's own", name)
+	}
+	if err != nil {
+		_ = f.Close() // the first error is the one that matters
+		return nil, err
+	}
+	return f, nil
 }
 
 // holder says which process wrote itself into a lock file, where it is known.

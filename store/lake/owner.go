@@ -15,7 +15,8 @@ import (
 // well, and what root makes there has to be of use to the owner.
 
 // give hands a file or directory of the store that was just made to the
-// store's owner. It follows no symbolic link.
+// store's owner. It follows no symbolic link, and leaves alone what has further
+// names: somebody has put it there.
 func (l *Lake) give(path string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -28,10 +29,18 @@ func (l *Lake) give(path string) error {
 	if !ok || st.Uid == 0 {
 		return nil
 	}
+	made, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if is, ok := made.Sys().(*syscall.Stat_t); !ok || !made.IsDir() && (!made.Mode().IsRegular() || is.Nlink > 1) {
+		return nil
+	}
 	return os.Lchown(path, int(st.Uid), int(st.Gid))
 }
 
-// mkdirAll makes a directory of the store, with its parents, for the owner.
+// mkdirAll makes a directory of the store, with its parents, for the owner. A
+// symbolic link is no directory of the store.
 func (l *Lake) mkdirAll(dir string) error {
 	if dir == l.path {
 		return nil
@@ -44,7 +53,7 @@ func (l *Lake) mkdirAll(dir string) error {
 		err = os.Mkdir(dir, 0o755)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		if info, serr := os.Stat(dir); serr == nil && info.IsDir() {
+		if info, serr := os.Lstat(dir); serr == nil && info.IsDir() {
 			return nil
 		}
 	}

@@ -383,6 +383,57 @@ func TestOwner(t *testing.T) {
 		}
 		owners(path)
 	})
+	t.Run("links", func(t *testing.T) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "store")
+		if err := lake.Init(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(path, uid, gid); err != nil {
+			t.Fatal(err)
+		}
+		// What somebody else has, who must neither lose it nor get more.
+		kept := filepath.Join(dir, "kept", "1", "file")
+		if err := os.MkdirAll(filepath.Dir(kept), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, kept, "root's")
+		part := filepath.Join(dir, "kept", "day=2026-01-01", "x.parquet")
+		if err := os.MkdirAll(filepath.Dir(part), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, part, "root's")
+		for _, name := range []string{".tmp", ".old", "conn"} {
+			if err := os.RemoveAll(filepath.Join(path, name)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(filepath.Dir(filepath.Dir(kept)), filepath.Join(path, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		hard := filepath.Join(dir, "hard")
+		write(t, hard, "root's")
+		if err := errors.Join(os.Remove(filepath.Join(path, ".lock")), os.Link(hard, filepath.Join(path, ".lock"))); err != nil {
+			t.Fatal(err)
+		}
+		l, err := lake.Open(path, lake.Config{})
+		if err == nil {
+			err = commitRows(l, 10, lake.Import{ID: "a"}, lake.Final{})
+		}
+		if err == nil {
+			t.Error("a store whose directories are links takes an import")
+		}
+		for _, name := range []string{kept, part, hard} {
+			text, err := os.ReadFile(name)
+			var st unix.Stat_t
+			if err := unix.Lstat(name, &st); err != nil || st.Uid != 0 {
+				t.Errorf("%s belongs to %d, %v, want 0", name, st.Uid, err)
+			}
+			if err != nil || string(text) != "root's" {
+				t.Errorf("%s = %q, %v, want it as it was", name, text, err)
+			}
+		}
+	})
 	t.Run("give", func(t *testing.T) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "store")

@@ -81,7 +81,7 @@ func (l *Lake) sweepImports() error {
 		if !dead {
 			continue
 		}
-		if err := os.RemoveAll(dir); err != nil {
+		if err := l.removeTree(tmpName, e.Name()); err != nil {
 			return err
 		}
 		l.log.Info("removed files of an unfinished import", slog.String("dir", dir))
@@ -154,11 +154,23 @@ func (l *Lake) purge(now time.Time) error {
 		if err != nil || now.Sub(time.Unix(0, ns)) < l.grace {
 			continue
 		}
-		if err := os.RemoveAll(l.join(oldName, e.Name())); err != nil {
+		if err := l.removeTree(oldName, e.Name()); err != nil {
 			return fmt.Errorf("purge old parts: %w", err)
 		}
 	}
 	return nil
+}
+
+// removeTree removes a file or directory of the store with all that is in it. It
+// follows no symbolic link out of the store: root may be asked to sweep a store
+// that belongs to somebody else.
+func (l *Lake) removeTree(names ...string) error {
+	root, err := os.OpenRoot(l.path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	return root.RemoveAll(filepath.Join(names...))
 }
 
 // readDir lists a directory; one that is missing is empty.
