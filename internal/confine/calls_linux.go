@@ -30,8 +30,8 @@ func allowedCalls() []string {
 		// Waiting.
 		"epoll_create", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2", "epoll_wait", "eventfd", "eventfd2",
 		"pipe", "pipe2", "poll", "ppoll", "pselect6", "select",
-		// Open files.
-		"close", "close_range", "copy_file_range", "dup", "dup2", "dup3", "fadvise64", "fallocate", "fchmod", "fchown", "fcntl", "fdatasync",
+		// Open files; fcntl is below.
+		"close", "close_range", "copy_file_range", "dup", "dup2", "dup3", "fadvise64", "fallocate", "fchmod", "fchown", "fdatasync",
 		"flock", "fstat", "fstatat", "fstatfs", "fsync", "ftruncate", "getdents", "getdents64", "lseek", "pread64", "preadv",
 		"pwrite64", "pwritev", "read", "readv", "sendfile", "splice", "sync_file_range", "syncfs", "write", "writev",
 		// Names of files; Landlock says which.
@@ -59,6 +59,16 @@ func safeControls() []uint64 {
 		unix.TCGETS, unix.TIOCGWINSZ, unix.TIOCINQ,
 		unix.SIOCGIFNAME, unix.SIOCGIFINDEX, unix.SIOCGIFFLAGS, unix.SIOCGIFHWADDR, unix.SIOCGIFMTU,
 		unix.SIOCGIFCONF, unix.SIOCGIFADDR, unix.SIOCETHTOOL, unix.SIOCGSTAMP,
+	}
+}
+
+// fileControls are the commands of fcntl. Those that name a process to which the
+// kernel sends a signal, any signal, are not among them.
+func fileControls() []uint64 {
+	return []uint64{
+		unix.F_DUPFD, unix.F_DUPFD_CLOEXEC, unix.F_GETFD, unix.F_SETFD, unix.F_GETFL, unix.F_SETFL,
+		unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW, unix.F_OFD_GETLK, unix.F_OFD_SETLK, unix.F_OFD_SETLKW,
+		unix.F_GETPIPE_SZ, unix.F_SETPIPE_SZ,
 	}
 }
 
@@ -92,6 +102,9 @@ func policy(table *arch.Info, pid int, connect bool) seccomp.Policy {
 	allow("prctl", is(0, unix.PR_SET_VMA))
 	for _, request := range safeControls() {
 		allow("ioctl", is(1, request))
+	}
+	for _, command := range fileControls() {
+		allow("fcntl", is(1, command))
 	}
 	// A service manager's notification socket takes datagrams; other daemons'
 	// sockets are streams. Flags may be added to the type.

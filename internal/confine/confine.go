@@ -12,6 +12,7 @@
 //   - the process becomes another user and leaves all groups but that user's;
 //   - every set of capabilities becomes empty: effective, permitted,
 //     inheritable, ambient;
+//   - no core file is written;
 //   - no_new_privs: no program that it could execute gives any of that back;
 //   - Landlock: files are those named in [Config], and TCP connections those to
 //     the ports named there; nothing can be bound;

@@ -341,4 +341,17 @@ func TestEnterStaysRoot(t *testing.T) {
 	p.threads(0)
 	p.refused()
 	p.works()
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(limits)) {
+		if rest, ok := strings.CutPrefix(line, "Max core file size"); ok {
+			if got := strings.Fields(rest); got[0] != "0" || got[1] != "0" {
+				t.Errorf("a core file may have %s bytes, then %s, want 0", got[0], got[1])
+			}
+			return
+		}
+	}
+	t.Errorf("no limit for core files in:\n%s", limits)
 }

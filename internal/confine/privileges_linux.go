@@ -24,6 +24,10 @@ func dropPrivileges(a Account) error {
 		// The call in every thread below would end the process.
 		return fmt.Errorf("list threads, is /proc mounted: %w", err)
 	}
+	// Memory holds what others sent: no file of it is left behind.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("leave no core file: %w", err)
+	}
 	if os.Getuid() != a.UID {
 		// C's library changes every thread.
 		if err := syscall.Setgroups([]int{a.GID}); err != nil {
