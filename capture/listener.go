@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +41,10 @@ type listener struct {
 	done chan struct{}
 	// isDown says that the interface is down or gone.
 	isDown atomic.Bool
+
+	// twice says that the kernel sees packets twice, once on their way out and once
+	// on their way in, of which libpcap passes on the second.
+	twice bool
 
 	h     *pcap.Handle // nil while the interface is away
 	iface iface
@@ -101,7 +106,10 @@ func (r *listener) open(filter string) error {
 	if err != nil {
 		return fmt.Errorf("capture on %s: watch its state: %w", r.name, err)
 	}
-	r.link = link
+	r.link, r.twice = link, r.name == AnyInterface
+	if i, err := net.InterfaceByName(r.name); err == nil && i.Flags&net.FlagLoopback != 0 {
+		r.twice = true
+	}
 	if r.state, err = link.look(); err != nil {
 		return fmt.Errorf("capture on %s: look at its state: %w", r.name, err)
 	}
@@ -322,8 +330,13 @@ func (r *listener) closeHandle() {
 	r.count()
 	r.noEarly()
 	known := r.drop + r.read
-	// What did not pass a filter that came later was not received after all.
-	vanished := min(r.vanished, r.recv-min(r.recv, known))
+	// What did not pass a filter that came later was not received after all, and
+	// neither were the second copies of packets that a host sends to itself.
+	vanished := r.vanished
+	if r.twice {
+		vanished += r.read
+	}
+	vanished = min(vanished, r.recv-min(r.recv, known))
 	r.l.lost.received.Add(-vanished)
 	r.l.lost.unread.Add(r.recv - min(r.recv, known+vanished))
 	r.h.Close()

@@ -5,6 +5,7 @@ package capture_test
 import (
 	"errors"
 	"io"
+	"net"
 	"runtime"
 	"strings"
 	"syscall"
@@ -497,5 +498,46 @@ func TestListenErrors(t *testing.T) {
 	}
 	if _, ok := up["any"]; !ok || !up["va"] || up["vd"] {
 		t.Errorf("Interfaces = %+v", list)
+	}
+}
+
+// TestLiveLoopback reads the interface on which the kernel sees every packet twice:
+// none is lost.
+func TestLiveLoopback(t *testing.T) {
+	if !nettest.Isolated(t) {
+		return
+	}
+	for _, name := range []string{"lo", capture.AnyInterface} {
+		l, err := capture.Listen(capture.LiveConfig{Interfaces: []string{name}, Filter: "udp port 9999"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := net.Dial("udp", "127.0.0.1:9999")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			// Nobody listens, which every second write is told.
+			_, _ = conn.Write([]byte("to myself"))
+		}
+		_ = conn.Close()
+		time.AfterFunc(300*time.Millisecond, l.Stop)
+		for {
+			b, err := l.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Release()
+		}
+		s := l.Stats()
+		if s.Lost.Sum() != 0 || s.Packets == 0 || s.Received != s.Packets {
+			t.Errorf("%s: %d packets received, %d read, lost %+v", name, s.Received, s.Packets, s.Lost)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

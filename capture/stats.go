@@ -161,7 +161,10 @@ type Losses struct {
 	// Overload: no block was free, since who takes the packets is too slow;
 	// whole blocks are dropped then. OverloadBytes are their captured bytes.
 	Overload, OverloadBytes uint64
-	// Unread: they were still in the kernel's buffer when the handle was closed.
+	// Unread: they were still in the kernel's buffer when the handle was closed. On
+	// the loopback interface, and with "any", they cannot be told from the second
+	// copies that the kernel sees of packets which a host sends to itself, and are
+	// not counted.
 	Unread uint64
 }
 
