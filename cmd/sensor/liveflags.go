@@ -37,8 +37,7 @@ func (b *kernelBuffer) Set(text string) error {
 // addLiveFlags adds the flags of inputs that go on for long.
 func (o *options) addLiveFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.noPromisc, "no-promiscuous", "p", false, "do not put interfaces into promiscuous mode")
-	o.buffer.Size = capture.DefaultKernelBuffer
-	f.VarP(&o.buffer, "buffer-size", "B", "the kernel's buffer for each interface; a plain number is KiB, as in tcpdump")
+	f.VarP(&o.buffer, "buffer-size", "B", "the kernel's buffer for each interface; a plain number is KiB, as in tcpdump (default 32MiB, less where all together were more than an eighth of --memory)")
 	f.IntVarP(&o.snapLen, "snapshot-length", "s", capture.DefaultSnapLen, "`bytes` of each packet that are captured")
 	f.DurationVar(&o.active, "active-timeout", defaultActive, "an open connection yields a record so often; 0 for one record at its end (interfaces and standard input)")
 	f.StringVar(&o.user, "user", "", "`user` to become once all is open (default: nobody if root; root stays)")
@@ -99,8 +98,24 @@ func (o *options) checkLive(given map[string]bool) error {
 func (o *options) live() capture.LiveConfig {
 	return capture.LiveConfig{
 		Interfaces: o.interfaces, Filter: o.filter, Promiscuous: !o.noPromisc, SnapLen: o.snapLen,
-		KernelBuffer: int(o.buffer.Size), Checksums: o.checksums,
+		KernelBuffer: o.kernelBuffer(), Checksums: o.checksums,
 	}
+}
+
+// The kernel's buffers count as memory of the process, since it maps them: unless
+// somebody wants them otherwise, together they take bufferShare of the memory.
+const (
+	bufferShare = 8
+	leastBuffer = 1 << 20
+)
+
+// kernelBuffer returns the size of the kernel's buffer for each interface.
+func (o *options) kernelBuffer() int {
+	if o.buffer.Size != 0 || len(o.interfaces) == 0 {
+		return int(o.buffer.Size)
+	}
+	each := int64(o.memory) / bufferShare / int64(len(o.interfaces))
+	return int(min(capture.DefaultKernelBuffer, max(leastBuffer, each)))
 }
 
 // completeInterfaces completes the names of interfaces.
