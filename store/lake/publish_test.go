@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -199,6 +200,38 @@ func TestPublishFails(t *testing.T) {
 		t.Errorf("%d connections, %d dns records, want 300", conns, dns)
 	}
 	wantRecords(t, "Lost()", w.Lost(), 0, 0)
+}
+
+// TestCommitFails: at the end of what was published, a part that cannot be written
+// costs its own records only.
+func TestCommitFails(t *testing.T) {
+	l := newLake(t)
+	w := begin(t, l, lake.Import{ID: "live", Source: "live"})
+	conns := genConns(100, 1)
+	if err := errors.Join(w.Connections(batchOf(conns...)), w.Intel(intelOf(conns)), w.Publish(lake.Final{})); err != nil {
+		t.Fatal(err)
+	}
+	// The next part's name is taken.
+	if err := os.Mkdir(filepath.Join(l.Path(), ".tmp", "live", "dns-live-00002.parquet"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Connections(batchOf(conns...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Intel(intelOf(conns)); !errors.Is(err, fs.ErrExist) {
+		t.Fatalf("Intel() = %v, want %v", err, fs.ErrExist)
+	}
+	if err := w.Commit(lake.Final{}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("Commit() = %v, want %v", err, fs.ErrExist)
+	}
+	if conns, dns := checkStore(t, l); conns != 200 || dns != 100 {
+		t.Errorf("%d connections, %d dns records, want 200 and 100", conns, dns)
+	}
+	wantRecords(t, "Published()", w.Published(), 200, 100)
+	wantRecords(t, "Lost()", w.Lost(), 0, 100)
+	if imp := manifest(t, l).Find("live"); imp.Open || imp.Lost != 100 {
+		t.Errorf("import = %+v, want it ended with 100 lost", imp)
+	}
 }
 
 // TestPublishFullDisk: a full disk costs the records of the parts that did not

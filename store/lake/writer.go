@@ -280,8 +280,9 @@ func (w *Writer) collect(conn *connTable, intel *intelTables) error {
 }
 
 // Commit ends the import: in one step all that was written is in the store,
-// and the imports that f replaces are not. After an error nothing is; what was
-// published before stays.
+// and the imports that f replaces are not. After an error nothing is. Only of an
+// import that was published, which nobody can read again, all is in the store that
+// can be, as with Publish.
 func (w *Writer) Commit(f Final) error {
 	unlock := w.lockAll()
 	defer unlock()
@@ -289,8 +290,8 @@ func (w *Writer) Commit(f Final) error {
 		return fmt.Errorf("commit import %s: %w", w.imp.ID, ErrFinished)
 	}
 	err := w.collect(w.conn.cur, w.intel.cur)
-	if err == nil {
-		err = w.commit(f, false)
+	if err == nil || w.published {
+		err = cmp.Or(err, w.commit(f, false))
 	}
 	if cerr := w.finish(); err == nil && cerr != nil {
 		// The import is in the store. What is left is swept at the next start.
