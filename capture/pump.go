@@ -71,10 +71,10 @@ func (p *pump) run() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.err == nil {
-		for len(p.free) == 0 && !p.over() {
+		for len(p.free) == 0 && !p.over() && p.err == nil {
 			p.cond.Wait()
 		}
-		if p.over() {
+		if p.over() || p.err != nil {
 			return
 		}
 		buf := p.free[len(p.free)-1]
@@ -87,7 +87,9 @@ func (p *pump) run() {
 		} else {
 			p.free = append(p.free, buf)
 		}
-		p.err = err
+		if p.err == nil {
+			p.err = err
+		}
 		p.cond.Broadcast()
 	}
 }
@@ -121,12 +123,18 @@ func (p *pump) Read(b []byte) (int, error) {
 	}
 }
 
-// Close ends the waking. The goroutine ends with the life or the source.
+// Close ends the goroutine, or lets it end once a read under way returns.
 func (p *pump) Close() error {
 	for _, undo := range p.unhook {
 		if undo != nil {
 			undo()
 		}
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.err = ErrClosed
+	}
+	p.cond.Broadcast()
 	return nil
 }
