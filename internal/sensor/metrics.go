@@ -121,7 +121,7 @@ func pipelineMetrics() []telemetry.Metric[Stats] {
 		records = append(records, by(k.Name, func(s *Stats) uint64 { return s.Dissect.Records[i] }))
 	}
 	return []telemetry.Metric[Stats]{
-		counter("weir_sensor_records_total", "Records of connections handed to the store and the logs",
+		counter("weir_sensor_connections_total", "Connections handed to the store and the logs, each with its first record",
 			func(s *Stats) uint64 { return s.Connections }),
 		labeled("weir_sensor_intel_total", "Records of intel handed to the store and the logs", "kind", intel...),
 
