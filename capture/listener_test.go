@@ -200,8 +200,12 @@ func TestLiveLoopback(t *testing.T) {
 		if err := conn.Close(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(300 * time.Millisecond)
+		// Copies are counted once reads time out.
 		before := l.Stats()
+		for until := time.Now().Add(3 * time.Second); time.Now().Before(until) &&
+			(before.Received < 200 || before.Received != before.Packets); before = l.Stats() {
+			time.Sleep(20 * time.Millisecond)
+		}
 		_, s := end(t, l, out, io.EOF)
 		if before.Received != before.Packets || s.Lost.Sum() != 0 {
 			t.Errorf("%s: received %d, packets %d, unread %d, want all read", name, before.Received, before.Packets, s.Lost.Unread)
