@@ -3,6 +3,7 @@
 package sensor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,7 @@ type Publisher struct {
 	cfg    PublishConfig
 	writer *lake.Writer
 	due    chan struct{} // holds a value when there is enough to publish
+	turns  Steps         // publications, also those that fail
 
 	// mu guards what follows.
 	mu    sync.Mutex
@@ -116,13 +118,24 @@ func (p *Publisher) Run(ctx context.Context) error {
 		case <-p.due:
 			tick.Reset(p.cfg.Every)
 		}
-		err := p.writer.Publish(p.cfg.Describe())
-		p.note(err)
+		err := p.publish()
 		if err != nil && p.cfg.Strict {
 			return err
 		}
 	}
 }
+
+// publish makes visible what there is.
+func (p *Publisher) publish() error {
+	p.turns.Begin()
+	defer p.turns.End()
+	err := p.writer.Publish(p.cfg.Describe())
+	p.note(err)
+	return err
+}
+
+// Publishing tells whether Run hangs.
+func (p *Publisher) Publishing() *Steps { return &p.turns }
 
 // note remembers how a publication went, and logs where that changes.
 func (p *Publisher) note(err error) {
@@ -152,8 +165,14 @@ var ErrLost = errors.New("records were lost")
 // Commit ends the import after the last record. It returns ErrLost where some
 // did not reach the store.
 func (p *Publisher) Commit() error {
+	var last error
+	if !p.cfg.Strict {
+		// Where a part of it cannot be written, a commit would drop all of it.
+		last = p.publish()
+	}
 	err := p.writer.Commit(p.cfg.Describe())
 	p.note(err)
+	err = cmp.Or(err, last)
 	if lost := p.writer.Lost(); lost != (lake.Records{}) {
 		return errors.Join(fmt.Errorf("%w: %d of connections, %d of intel", ErrLost, lost.Conns, lost.Intel), err)
 	}
