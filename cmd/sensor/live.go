@@ -68,10 +68,9 @@ func listen(ctx context.Context, o *options, stdout, stderr io.Writer) (err erro
 		o: o, stdout: stdout, stderr: stderr,
 		hup: make(chan os.Signal, 1), again: make(chan struct{}, 1),
 	}
-	// Until the very end: a SIGHUP that nobody waits for ends the process, and what
-	// is not stored yet is lost.
+	// From here on until the process is gone, so that this is never undone: a SIGHUP
+	// that nobody waits for ends the process, and what is not stored yet is lost.
 	signal.Notify(l.hup, syscall.SIGHUP)
-	defer signal.Stop(l.hup)
 	if o.profile != "" {
 		stop, err := profile(o.profile)
 		if err != nil {
@@ -140,6 +139,9 @@ func (l *listening) run(ctx context.Context) error {
 		l.stopping()
 		l.src.Stop()
 	})()
+	// Merging parts can wait for another run: the processor is for what is left.
+	idle, halt := context.WithCancel(ctx)
+	defer halt()
 	ctx = context.WithoutCancel(ctx)
 	helping, stop := context.WithCancel(ctx)
 	defer stop()
@@ -154,8 +156,12 @@ func (l *listening) run(ctx context.Context) error {
 			return err
 		})
 	}
+	if l.lake != nil {
+		helpers.Go(func() error { return l.maintain(idle) })
+	}
 	err := l.pipeline.Run(ctx, l)
 	l.stopping()
+	halt()
 	stop()
 	return errors.Join(err, helpers.Wait(), l.src.Close(), l.finish())
 }
@@ -164,7 +170,7 @@ func (l *listening) run(ctx context.Context) error {
 func (l *listening) helpers() []func(context.Context) error {
 	list := []func(context.Context) error{l.reloads, l.signs, l.flushMessages}
 	if l.publisher != nil {
-		list = append(list, l.publisher.Run, l.maintain)
+		list = append(list, l.publisher.Run)
 	}
 	if l.logs != nil {
 		list = append(list, l.flushLogs)

@@ -451,3 +451,27 @@ func TestLiveSignals(t *testing.T) {
 		t.Errorf("%d connections are in the store, %d packets were lost, of %d", n, lost, sent.OK)
 	}
 }
+
+// TestLiveMillion ends a sensor with a million open connections.
+func TestLiveMillion(t *testing.T) {
+	need(t, "WEIR_TEST_PERF", "a machine to measure on")
+	if !nettest.Isolated(t) {
+		return
+	}
+	nettest.Pair(t, "va", "vb")
+	store := liveStore(t)
+	s := startLive(t, "-i", "vb", "--store", store, "--udp-timeout", "1h")
+	sent, err := nettest.NewSender(t, "va").Send(1_000_000, 100_000, nil, nettest.UDP(60, 1<<31, 53))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, took := s.stop(t, syscall.SIGTERM)
+	t.Logf("%d sent, ended within %v", sent.OK, took)
+	if code != 0 || took > 10*time.Second {
+		t.Errorf("exit code %d after %v, want 0 within 10s: %s", code, took, s.messages())
+	}
+	lost := s.number(t, "lost")
+	if n := count(t, "SELECT count(*) FROM "+parts(store)); n+int(lost) != int(sent.OK) {
+		t.Errorf("%d connections are in the store, %d packets were lost, of %d", n, lost, sent.OK)
+	}
+}
