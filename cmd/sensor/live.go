@@ -136,8 +136,8 @@ func (l *listening) run(ctx context.Context) error {
 	// been stored.
 	defer context.AfterFunc(ctx, func() {
 		l.log.Info("ending")
-		l.stopping()
 		l.src.Stop()
+		l.stopping()
 	})()
 	// Merging parts can wait for another run: the processor is for what is left.
 	idle, halt := context.WithCancel(ctx)
@@ -194,6 +194,9 @@ func (l *listening) finish() error {
 	}
 	if l.logs != nil {
 		errs = append(errs, l.logs.Close(time.Now()))
+		if n := l.logs.Stats().Lost; n > 0 {
+			errs = append(errs, fmt.Errorf("%d lines of Zeek's logs were lost", n))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"weir/internal/nettest"
 	"weir/store/lake"
@@ -78,6 +81,7 @@ func TestLiveReload(t *testing.T) {
 	write(t, conf, "[sensor]\nfilter = \"udp port 53\"\nudp-timeout = \"300ms\"\npublish = \"200ms\"\n")
 	cmd := exec.Command("sensor", "-i", "vb", "--store", store, "--config", conf, "--log-file", log, "--zeek-logs", logs,
 		"--sandbox", "strict", "--metrics", freePort(t))
+	told := manager(t, cmd, filepath.Join(etc, "notify"))
 	s := launch(t, cmd)
 	eventually(t, "listening", func() bool { return contains(log, "msg=listening") })
 	sender := nettest.NewSender(t, "va")
@@ -90,7 +94,7 @@ func TestLiveReload(t *testing.T) {
 	packets := func() int { return count(t, "SELECT coalesce(sum(cspkts), 0)::BIGINT FROM "+parts(store)) }
 	send(100, 53)
 	send(7, 54)
-	eventually(t, "stored", func() bool { return stored1(t, store) && packets() == 100 })
+	eventually(t, "stored", func() bool { return anyStored(t, store) && packets() == 100 })
 	eventually(t, "logged", func() bool { return contains(filepath.Join(logs, "conn.log"), "\n") })
 
 	// Everything is renamed, and another filter takes effect.
@@ -121,9 +125,12 @@ func TestLiveReload(t *testing.T) {
 		want := []string{"the configuration is wrong", "the filter is wrong", "unknown key"}[i]
 		eventually(t, want, func() bool {
 			data, err := os.ReadFile(log)
-			return err == nil && strings.Contains(string(data[len(before):]), want) ||
-				i == 2 // the same message is not repeated at once
+			if i == 2 { // the same message is not repeated at once
+				want = "msg=reloading"
+			}
+			return err == nil && strings.Contains(string(data[len(before):]), want)
 		})
+		time.Sleep(50 * time.Millisecond)
 	}
 	send(25, 54)
 	eventually(t, "the filter in force", func() bool { return packets() == 175 })
@@ -140,14 +147,59 @@ func TestLiveReload(t *testing.T) {
 	if code, took := s.stop(t, syscall.SIGTERM); code != 0 || took > 2*time.Second {
 		t.Errorf("exit code %d after %v: %s%s", code, took, s.messages(), s.stdout.String())
 	}
+	// The service manager was told in order, each reload with its end.
+	want := []string{"READY"}
+	for range 5 {
+		want = append(want, "RELOADING", "READY")
+	}
+	if diff := cmp.Diff(append(want, "STOPPING"), told()); diff != "" {
+		t.Errorf("the service manager was told (-want +got):\n%s", diff)
+	}
 	// The first, the second and the third lot: a line each.
 	if n := lines(t, filepath.Join(logs, "conn.log*")); n != 175 {
 		t.Errorf("%d lines are in the logs, want 175", n)
 	}
 }
 
-// stored1 reports whether there is a part of conn.
-func stored1(t *testing.T, store string) bool {
+// manager makes a service manager's socket for a command, and returns a function
+// that returns what the command has said there.
+func manager(t *testing.T, cmd *exec.Cmd, name string) func() []string {
+	t.Helper()
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	if err := os.Chmod(name, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+name)
+	var states []string
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		buf := make([]byte, 4096)
+		for {
+			n, err := l.Read(buf)
+			if err != nil {
+				return
+			}
+			state, _, _ := strings.Cut(string(buf[:n]), "=")
+			states = append(states, state)
+		}
+	}()
+	return func() []string {
+		// What was sent is there already.
+		if err := l.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		<-ended
+		return states
+	}
+}
+
+// anyStored reports whether there is a part of conn.
+func anyStored(t *testing.T, store string) bool {
 	t.Helper()
 	n, _ := stored(t, store)
 	return n > 0
