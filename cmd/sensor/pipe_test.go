@@ -122,6 +122,32 @@ func TestPipe(t *testing.T) {
 	})
 }
 
+// TestPipeSilent ends a sensor whose pipe has said that a capture begins, and no
+// more.
+func TestPipeSilent(t *testing.T) {
+	name, _ := generate(t, traffic.Spec{Scenario: traffic.Mix, Packets: 1})
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pipes(t, func(t *testing.T, open func(args ...string) (*liveSensor, io.WriteCloser)) {
+		store := filepath.Join(t.TempDir(), "lake")
+		s, w := open("--store", store)
+		defer w.Close()
+		if _, err := w.Write(data[:24]); err != nil { // the file's header
+			t.Fatal(err)
+		}
+		eventually(t, "the store is open", func() bool {
+			_, err := os.Stat(filepath.Join(store, "MANIFEST"))
+			return err == nil
+		})
+		code, _ := s.stop(t, syscall.SIGTERM)
+		if code != command.Interrupted || s.messages() != "sensor: interrupted, nothing was read\n" || len(imports(t, store)) != 0 {
+			t.Errorf("exit code %d, imports %+v: %s", code, imports(t, store), s.messages())
+		}
+	})
+}
+
 // TestPipeAndFile reads a file and a pipe together: they are one import, which is
 // committed at the end.
 func TestPipeAndFile(t *testing.T) {

@@ -120,7 +120,11 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 		if err := r.run(ctx); err != nil || signaled.Err() == nil {
 			return err
 		}
-		fmt.Fprintln(stderr, "sensor: interrupted, what was read is stored")
+		what := "what was read is stored"
+		if r.reader.Stats().Packets == 0 {
+			what = "nothing was read"
+		}
+		fmt.Fprintln(stderr, "sensor: interrupted,", what)
 		return errStored
 	}
 	return r.run(ctx)

@@ -271,9 +271,10 @@ func TestLiveRotate(t *testing.T) {
 	if len(names) < 3 {
 		t.Errorf("the logs are %q, want at least 3", names)
 	}
+	zeek := regexp.MustCompile(`/conn-\d\d-\d\d-\d\d_\d\d\.\d\d\.\d\d(-\d+)?\.log$`)
 	uids, sum := map[string]bool{}, 0
 	for _, name := range names {
-		if ok, _ := regexp.MatchString(`/conn-\d\d-\d\d-\d\d_\d\d\.\d\d\.\d\d(-\d+)?\.log$`, name); !ok {
+		if !zeek.MatchString(name) {
 			t.Errorf("the log %s does not have Zeek's name", name)
 		}
 		data, err := os.ReadFile(name)

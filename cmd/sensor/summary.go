@@ -29,7 +29,7 @@ func summarize(w io.Writer, in capture.Stats, out sensor.Stats, lost lake.Record
 		}
 		fmt.Fprintf(w, "rejected     %d: %s\n", in.Packets-in.Delivered, strings.Join(reasons, ", "))
 	}
-	if in.Received > 0 || in.Lost.Sum() > 0 {
+	if len(o.interfaces) > 0 {
 		fmt.Fprintf(w, "lost         %d: %s\n", in.Lost.Sum(), strings.Join(lossesOf(in.Lost), ", "))
 	}
 	fmt.Fprintf(w, "connections  %d", out.Connections)
