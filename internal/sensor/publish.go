@@ -3,7 +3,6 @@
 package sensor
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -165,14 +164,8 @@ var ErrLost = errors.New("records were lost")
 // Commit ends the import after the last record. It returns ErrLost where some
 // did not reach the store.
 func (p *Publisher) Commit() error {
-	var last error
-	if !p.cfg.Strict {
-		// Where a part of it cannot be written, a commit would drop all of it.
-		last = p.publish()
-	}
 	err := p.writer.Commit(p.cfg.Describe())
 	p.note(err)
-	err = cmp.Or(err, last)
 	if lost := p.writer.Lost(); lost != (lake.Records{}) {
 		return errors.Join(fmt.Errorf("%w: %d of connections, %d of intel", ErrLost, lost.Conns, lost.Intel), err)
 	}
