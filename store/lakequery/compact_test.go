@@ -5,7 +5,6 @@ package lakequery_test
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -24,9 +23,7 @@ import (
 // no question fails.
 func TestCompactUnderQueries(t *testing.T) {
 	queries := 60
-	if os.Getenv("WEIR_TEST_PERF") != "" {
-		queries = 1000
-	} else if testing.Short() {
+	if testing.Short() {
 		queries = 20
 	}
 	path := filepath.Join(t.TempDir(), "lake")

@@ -76,21 +76,23 @@ func (s *places) forget(m *lake.Manifest) {
 
 // locate looks for the files of parts and returns those that are nowhere.
 func (d *DB) locate(parts []lake.Part) (lost []*lake.Part, err error) {
-	var old map[string]string
+	var missing []*lake.Part
 	for i := range parts {
-		p := &parts[i]
-		_, err := os.Lstat(d.file(p))
-		if err == nil {
-			continue
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(d.file(&parts[i])); errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, &parts[i])
+		} else if err != nil {
 			return nil, fmt.Errorf("look for part: %w", err)
 		}
-		if old == nil { // read after a part is known to have left its place
-			if old, err = lake.Replaced(d.root); err != nil {
-				return nil, fmt.Errorf("look for part: %w", err)
-			}
-		}
+	}
+	if len(missing) == 0 {
+		return nil, nil
+	}
+	// Looked at when all of them have left their places.
+	old, err := lake.Replaced(d.root)
+	if err != nil {
+		return nil, fmt.Errorf("look for part: %w", err)
+	}
+	for _, p := range missing {
 		if name, ok := old[path.Base(p.Path)]; ok {
 			d.places.move(p, name)
 		} else {
