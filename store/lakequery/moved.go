@@ -187,14 +187,15 @@ type pinned struct {
 	db       *DB
 	schema   string
 	manifest *lake.Manifest
-	made     bool
+	// made is the state of places when the views were made, -1 before.
+	made int64
 }
 
 // pin makes a schema for the snapshot that queries see by now.
 func (d *DB) pin(ctx context.Context) (*pinned, error) {
 	d.mu.Lock()
 	d.pins++
-	p := &pinned{db: d, schema: fmt.Sprintf("pinned_%d", d.pins), manifest: d.manifest}
+	p := &pinned{db: d, schema: fmt.Sprintf("pinned_%d", d.pins), manifest: d.manifest, made: -1}
 	d.mu.Unlock()
 	if _, err := d.db.ExecContext(ctx, "CREATE SCHEMA "+p.schema); err != nil {
 		return nil, fmt.Errorf("make views: %w", err)
@@ -205,13 +206,14 @@ func (d *DB) pin(ctx context.Context) (*pinned, error) {
 // query runs a query on the views.
 func (p *pinned) query(ctx context.Context, text string, args ...any) (rows *sql.Rows, err error) {
 	err = p.db.following(ctx, p.manifest.Parts, func() error {
-		if !p.made {
+		// Others may have found a part, too.
+		if moves := p.db.places.moves(); p.made != moves {
 			if err := p.db.inOne(ctx, p.db.rawViews(p.schema, p.manifest)); err != nil {
 				return fmt.Errorf("make views: %w", err)
 			}
+			p.made = moves
 		}
 		rows, err = p.db.db.QueryContext(ctx, text, args...)
-		p.made = err == nil
 		return err
 	})
 	return rows, err

@@ -50,6 +50,7 @@ func TestSnapshot(t *testing.T) {
 func TestConcurrent(t *testing.T) {
 	path := testLake(t)
 	db := openDB(t, path)
+	db.SetPage(3) // so flows are listed page by page
 	var g errgroup.Group
 	done := make(chan struct{})
 	for reader := range 3 {
