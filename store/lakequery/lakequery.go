@@ -193,13 +193,17 @@ func (d *DB) Close() error {
 // Refresh makes what was committed meanwhile visible to the queries that
 // follow.
 func (d *DB) Refresh(ctx context.Context) error {
+	// Under the lock what is read later is newer, whatever its generation: the
+	// store may have been made anew.
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	var tried int64
 	for try := 1; ; try++ {
 		m, err := lake.ReadManifest(d.path)
 		if err != nil {
 			return err
 		}
-		if d.generation() == m.Generation {
+		if d.manifest != nil && d.manifest.Generation == m.Generation {
 			return nil
 		}
 		err = d.install(ctx, m)
@@ -225,22 +229,9 @@ func (d *DB) installed() (*lake.Manifest, int64) {
 	return d.manifest, d.version
 }
 
-// generation returns the generation of the snapshot, 0 if there is none yet.
-func (d *DB) generation() int64 {
-	if m := d.snapshot(); m != nil {
-		return m.Generation
-	}
-	return 0
-}
-
-// install replaces the views, all at once, by those of a manifest. An older
-// manifest than the installed one is ignored.
+// install replaces the views, all at once, by those of a manifest. The caller
+// holds d.mu.
 func (d *DB) install(ctx context.Context, m *lake.Manifest) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.manifest != nil && d.manifest.Generation >= m.Generation {
-		return nil
-	}
 	if err := d.verify(ctx, m); err != nil {
 		return err
 	}

@@ -109,6 +109,21 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
+// TestStoreMadeAnew: a store that took the place of another one is seen, though
+// its generation is lower.
+func TestStoreMadeAnew(t *testing.T) {
+	path := testLake(t)
+	writeLake(t, path, "second", testConns()[:1], nil)
+	db := openDB(t, path)
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	writeLake(t, path, "other", testConns()[:4], nil)
+	if n, err := db.Counts(t.Context(), store.Query{}); err != nil || n.Flows != 2 {
+		t.Errorf("Counts() = %+v, %v, want the 2 flows of the new store", n, err)
+	}
+}
+
 func TestLostPart(t *testing.T) {
 	path := testLake(t)
 	db := openDB(t, path)
