@@ -179,7 +179,7 @@ func Replaced(root string) (map[string]string, error) {
 	}
 	found := make(map[string]string)
 	for _, dir := range dirs {
-		if !dir.IsDir() {
+		if _, err := strconv.ParseInt(dir.Name(), 10, 64); err != nil || !dir.IsDir() {
 			continue
 		}
 		entries, err := readDir(filepath.Join(root, oldName, dir.Name())) // it may be gone by now
