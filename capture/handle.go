@@ -18,7 +18,7 @@ import (
 )
 
 // errDown says that an interface is there, but down.
-var errDown = errors.New("the interface is down")
+var errDown = errors.New("the interface is down (ip link set up)")
 
 // openHandle opens and activates a handle, with the filter in the kernel.
 func (r *listener) openHandle(filter string) error {

@@ -94,10 +94,15 @@ func newListener(l *Live, name string, index int) *listener {
 	}
 }
 
-// open opens the interface and begins to look at its state.
+// open opens the interface and begins to look at its state. One that is down is
+// away until it is up.
 func (r *listener) open(filter string) error {
 	if err := r.openHandle(filter); err != nil {
-		return err
+		if !errors.Is(err, errDown) {
+			return err
+		}
+		r.away = err
+		r.isDown.Store(true)
 	}
 	link, err := newLinkWatch(r.name)
 	if err != nil {

@@ -206,8 +206,9 @@ func (l *losses) load() Losses {
 
 // Listen opens the interfaces and begins to read them. A configuration that
 // Validate rejects and an unknown interface are a *UsageError, a bad filter
-// expression a *FilterError, and a lack of permission a *PermissionError. Close
-// must be called in the end.
+// expression a *FilterError, and a lack of permission a *PermissionError. Of
+// several interfaces some may be down: they are opened once they are up, if the
+// process still may do that then. Close must be called in the end.
 func Listen(cfg LiveConfig) (*Live, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -256,18 +257,30 @@ func (l *Live) open() (err error) {
 			}
 		}
 	}()
-	supported := false
+	supported, opened := false, false
 	for i, name := range l.cfg.Interfaces {
 		r := newListener(l, name, i)
 		l.readers = append(l.readers, r)
 		if err := r.open(l.cfg.Filter); err != nil {
 			return err
 		}
+		if r.h == nil {
+			continue
+		}
+		opened = true
 		if r.iface.link == linkUnknown {
 			l.dec.filters.warn(&r.iface, "it is not supported")
 			continue
 		}
 		supported = true
+	}
+	if !opened {
+		return l.readers[0].away
+	}
+	for _, r := range l.readers {
+		if r.h == nil {
+			r.notes.note(slog.LevelWarn, "interface is down, the others are read without it", r.name, nil)
+		}
 	}
 	if !supported {
 		return &UsageError{fmt.Sprintf("capture on %s: link type %s is not supported",

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"weir/internal/term"
 	"weir/store"
+	"weir/store/lakequery"
 )
 
 func (o *options) newStatus() *cobra.Command {
@@ -24,27 +24,25 @@ func (o *options) newStatus() *cobra.Command {
 imports that filled it.`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return o.runStatus(cmd.Context()) },
+		RunE:              func(*cobra.Command, []string) error { return o.runStatus() },
 	}
 	cmd.Flags().BoolVarP(&o.json, "json", "j", false, "print one JSON object")
 	return cmd
 }
 
-func (o *options) runStatus(ctx context.Context) error {
-	return o.withStore(ctx, func(ctx context.Context, db store.Reader) error {
-		s, err := db.Status(ctx)
-		if err != nil {
-			return err
-		}
-		if o.json {
-			return writeJSON(o.stdout, s)
-		}
-		w := bufio.NewWriter(o.stdout)
-		if err := o.printStatus(w, s); err != nil {
-			return err
-		}
-		return w.Flush()
-	})
+func (o *options) runStatus() error {
+	s, err := lakequery.ReadStatus(o.store)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return writeJSON(o.stdout, s)
+	}
+	w := bufio.NewWriter(o.stdout)
+	if err := o.printStatus(w, s); err != nil {
+		return err
+	}
+	return w.Flush()
 }
 
 func (o *options) printStatus(w io.Writer, s *store.Status) error {

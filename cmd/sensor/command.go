@@ -63,29 +63,43 @@ type options struct {
 	configFile string
 }
 
-const longHelp = `sensor reads packets from captures, tracks connections, extracts what DNS,
-HTTP and TLS say, and writes connections and metadata to a store.
+const longHelp = `sensor reads packets from captures or network interfaces, tracks connections,
+extracts what DNS, HTTP and TLS say, and writes connections and metadata to a
+store.
 
 Captures are pcap or pcapng, plain, gzip or zstd. A directory stands for all
 captures in it, "-" for standard input. Several captures are read as one, merged
 by time. The words after the flags are a filter as tcpdump knows it.
 
-A capture that is in the store already is skipped. Nothing is committed before
-the end: an interrupted run leaves nothing behind.`
+A capture that is in the store already is skipped. Nothing of files is committed
+before the end: an interrupted run leaves nothing behind.
+
+Interfaces are read until SIGINT or SIGTERM; then what is open is stored, too.
+What comes from interfaces or through a pipe is in the store after some seconds
+(--publish), long connections with a record a minute (--active-timeout). Started
+by root, sensor becomes another user once all is open. SIGHUP opens log files
+anew and takes filter, verbose, retain and max-size from the configuration.`
 
 const examples = `  sensor -r capture.pcap                      read a capture into the default store
   sensor -r day1.pcap.gz -r day2.pcap.gz      several captures, one stream
   sensor -r captures/ --store /data/weir      every capture of a directory
   sensor -r x.pcap tcp port 80                only what a BPF expression selects
   sensor -r x.pcap --store none --zeek-logs . Zeek's logs, and no store
-  tcpdump -w - | sensor -r -                  from a pipe`
+  tcpdump -w - | sensor -r -                  from a pipe
+  sensor -i eth0                              an interface, until Ctrl-C
+  sensor -i eth0 -i eth1 not port 22          two of them, without ssh
+  sensor -i any --zeek-logs /var/log/weir --rotate 1h
+                                              all interfaces; Zeek's logs, too, an hour each
+  sensor -i eth0 --retain 90d --max-size 200G --metrics 9464
+                                              as a service`
 
 const exitCodes = `Exit codes:
-  0    done
-  1    failed; nothing was committed
-  2    wrong usage (flag, filter expression)
+  0    done; of an interface: all that was seen until the signal is stored
+  1    failed; of files nothing was committed. Of an interface: it is gone, or
+       records were lost; what was stored before stays
+  2    wrong usage (flag, filter expression, unknown interface)
   3    done, but part of the input was skipped (truncated capture, unknown link type)
-  130  interrupted; nothing was committed
+  130  interrupted; of files nothing was committed, what came through a pipe is stored
 `
 
 func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
@@ -126,39 +140,6 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	cmd.SetVersionTemplate("sensor {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
 	return cmd
-}
-
-// addFlags adds the flags of the command.
-func (o *options) addFlags(f *pflag.FlagSet) {
-	f.SortFlags = false
-	f.StringArrayVarP(&o.read, "read", "r", nil, "capture `file` or directory to read, - for standard input; may be repeated")
-	f.StringArrayVarP(&o.interfaces, "interface", "i", nil, "network `interface` to listen on, any for all; may be repeated")
-	f.StringVarP(&o.filter, "filter", "f", "", "take only packets that match this BPF `expression`")
-	f.StringVar(&o.store, "store", "", "`directory` of the store, or none (default $WEIR_STORE, else /var/lib/weir for root, else ~/.local/share/weir)")
-	f.StringVar(&o.zeekLogs, "zeek-logs", "", "also write Zeek's conn, dns, http and ssl logs into this `directory`")
-	f.BoolVar(&o.zeekJSON, "zeek-json", false, "write them as JSON lines instead of tab-separated values")
-	f.StringVar(&o.sensor, "sensor", "", "`name` of this sensor in the store")
-	f.BoolVar(&o.init, "init", false, "empty the store first")
-	f.BoolVar(&o.replace, "replace", false, "replace what an earlier run stored of the same captures")
-	f.BoolVar(&o.checksums, "checksums", false, "verify checksums, and ignore packets whose checksum is wrong")
-	f.BoolVarP(&o.ignore, "no-checksums", "C", false, "do not verify checksums (the default; for those who are used to Zeek)")
-	f.IntVar(&o.workers, "workers", 0, "`number` of workers (default: one a processor)")
-	o.memory = sensor.DefaultMemory
-	f.Var(&o.memory, "memory", "memory to stay within; beyond it, connections end early")
-	d := flowtable.Timeouts{}.WithDefaults()
-	f.DurationVar(&o.timeouts.TCP, "tcp-timeout", d.TCP, "end a TCP connection idle for this long")
-	f.DurationVar(&o.timeouts.Interactive, "interactive-timeout", d.Interactive, "the same on ports 21, 22, 23 and 513")
-	f.DurationVar(&o.timeouts.Attempt, "attempt-timeout", d.Attempt, "end a TCP connection that nobody answers")
-	f.DurationVar(&o.timeouts.Close, "close-timeout", d.Close, "wait this long for stragglers of a closed TCP connection")
-	f.DurationVar(&o.timeouts.UDP, "udp-timeout", d.UDP, "end a UDP connection idle for this long")
-	f.DurationVar(&o.timeouts.ICMP, "icmp-timeout", d.ICMP, "end an ICMP connection idle for this long")
-	f.DurationVar(&o.timeouts.Other, "other-timeout", d.Other, "end a connection of another protocol idle for this long")
-	o.addLiveFlags(f)
-	f.StringVar(&o.config, "config", "", "configuration `file` (default $WEIR_CONFIG, /etc/weir/weir.toml, ~/.config/weir/weir.toml)")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "print no progress and no summary")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
-	f.StringVar(&o.profile, "cpu-profile", "", "write a CPU profile to this `file`")
-	f.Lookup("cpu-profile").Hidden = true
 }
 
 // complete fills in what environment and configuration file say, and checks what
@@ -222,40 +203,4 @@ func (o *options) complete(flags *pflag.FlagSet, args []string) error {
 		return err
 	}
 	return o.pipeline().Validate()
-}
-
-// pipeline returns the configuration of the pipeline.
-func (o *options) pipeline() sensor.Config {
-	return sensor.Config{Workers: o.workers, Memory: int64(o.memory), Timeouts: o.timeouts}
-}
-
-// fingerprint is the canonical text of every option that changes what a capture
-// gives. A store refuses to hold two results of one capture.
-func (o *options) fingerprint() string {
-	t := o.timeouts.WithDefaults()
-	d := flowtable.Timeouts{}.WithDefaults()
-	parts := []string{fmt.Sprintf("sensor=%q", o.sensor)}
-	if o.filter != "" {
-		parts = append(parts, fmt.Sprintf("filter=%q", o.filter))
-	}
-	if o.checksums {
-		parts = append(parts, "checksums")
-	}
-	for _, x := range []struct {
-		name     string
-		got, def time.Duration
-	}{
-		{"tcp", t.TCP, d.TCP},
-		{"interactive", t.Interactive, d.Interactive},
-		{"attempt", t.Attempt, d.Attempt},
-		{"close", t.Close, d.Close},
-		{"udp", t.UDP, d.UDP},
-		{"icmp", t.ICMP, d.ICMP},
-		{"other", t.Other, d.Other},
-	} {
-		if x.got != x.def {
-			parts = append(parts, fmt.Sprintf("%s-timeout=%v", x.name, x.got))
-		}
-	}
-	return strings.Join(parts, "; ")
 }

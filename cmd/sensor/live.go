@@ -10,7 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
+	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,12 +20,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir/capture"
-	"weir/internal/command"
 	"weir/internal/confine"
 	"weir/internal/logging"
 	"weir/internal/sensor"
 	"weir/internal/systemd"
-	"weir/internal/telemetry"
 	"weir/internal/zeeklog"
 	"weir/store/lake"
 )
@@ -49,18 +47,37 @@ type listening struct {
 	metrics   net.Listener      // nil without metrics
 	pipeline  *sensor.Pipeline
 
+	hup     chan os.Signal // SIGHUP; two that nobody has seen are one
+	again   chan struct{}  // holds a value when the store's limits have changed
+	stopped sync.Once      // stopping
+
 	began time.Time
 	// gone is why the interfaces ended by themselves.
 	gone error
 	// block is when the reader last yielded a block, in nanoseconds since began.
 	block atomic.Int64
-	// logErr is what went wrong with Zeek's logs last.
-	logErr atomic.Pointer[error]
+	// logErr is what went wrong with Zeek's logs last; writing tells whether that
+	// hangs.
+	logErr  atomic.Pointer[error]
+	writing sensor.Steps
 }
 
 // listen reads network interfaces until a signal ends it in order.
 func listen(ctx context.Context, o *options, stdout, stderr io.Writer) (err error) {
-	l := &listening{o: o, stdout: stdout, stderr: stderr}
+	l := &listening{
+		o: o, stdout: stdout, stderr: stderr,
+		hup: make(chan os.Signal, 1), again: make(chan struct{}, 1),
+	}
+	// From here on until the process is gone, so that this is never undone: a SIGHUP
+	// that nobody waits for ends the process, and what is not stored yet is lost.
+	signal.Notify(l.hup, syscall.SIGHUP)
+	if o.profile != "" {
+		stop, err := profile(o.profile)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	o.tune()
 	if err := l.open(ctx); err != nil {
 		return errors.Join(err, l.abandon())
@@ -75,204 +92,14 @@ func listen(ctx context.Context, o *options, stdout, stderr io.Writer) (err erro
 	if len(report.Missing) > 0 {
 		l.log.Warn("the sandbox is not complete", slog.Any("sandbox", report))
 	}
-	l.notify(systemd.Ready("listening on " + strings.Join(o.interfaces, ", ")))
+	l.ready()
 	l.log.Info("listening", slog.String("interfaces", strings.Join(o.interfaces, ",")),
 		slog.String("store", o.store), slog.Any("sandbox", report))
 	err = l.run(ctx)
 	if !o.quiet {
-		summarize(stdout, l.src.Stats(), l.pipeline.Stats(), time.Since(l.began), o)
+		summarize(stdout, l.src.Stats(), l.pipeline.Stats(), l.lost(), time.Since(l.began), o)
 	}
 	return errors.Join(err, l.gone, l.closeLog())
-}
-
-// open opens everything that takes privileges, and what must not fail later.
-func (l *listening) open(ctx context.Context) (err error) {
-	account, err := confine.Lookup(l.o.user)
-	if err != nil {
-		return &command.UsageError{Err: fmt.Errorf("--user: %w", err)}
-	}
-	if err := l.openLog(account); err != nil {
-		return err
-	}
-	cfg := l.o.live()
-	cfg.Log = l.log
-	if l.src, err = capture.Listen(cfg); err != nil {
-		return inputError(err)
-	}
-	if l.o.store != "none" {
-		if err := l.openStore(account); err != nil {
-			return err
-		}
-	}
-	if l.o.zeekLogs != "" {
-		if err := l.openLogs(account); err != nil {
-			return err
-		}
-	}
-	if l.o.metrics != "" {
-		if l.metrics, err = telemetry.Listen(ctx, l.o.metrics); err != nil {
-			return err
-		}
-	}
-	pipeline := l.o.pipeline()
-	pipeline.Active, pipeline.Prompt = l.o.active, true
-	if l.publisher != nil {
-		pipeline.Sinks = append(pipeline.Sinks, l.publisher)
-	}
-	if l.logs != nil {
-		pipeline.Sinks = append(pipeline.Sinks, l.logs)
-	}
-	l.pipeline, err = sensor.New(pipeline)
-	return err
-}
-
-// openLog opens where messages go.
-func (l *listening) openLog(account confine.Account) (err error) {
-	l.level.Set(l.o.level(slog.LevelInfo))
-	var next slog.Handler
-	if l.o.logFile == "" {
-		next = handler(l.stderr, &l.level)
-	} else {
-		if l.logFile, err = logging.Open(l.o.logFile); err != nil {
-			return err
-		}
-		if os.Geteuid() == 0 {
-			if err := l.logFile.Chown(account.UID, account.GID); err != nil {
-				return err
-			}
-		}
-		next = slog.NewTextHandler(l.logFile, &slog.HandlerOptions{Level: &l.level})
-	}
-	l.limit = logging.NewLimit(next, 0)
-	l.log = slog.New(l.limit)
-	return nil
-}
-
-// notify reports that the service manager could not be told something.
-func (l *listening) notify(err error) {
-	if err != nil {
-		l.log.Warn("the service manager was not told", slog.Any("err", err))
-	}
-}
-
-// openStore opens the store, which belongs to the user that the process becomes.
-func (l *listening) openStore(account confine.Account) (err error) {
-	l.lake, err = lake.Open(l.o.store, lake.Config{Create: true, Version: buildVersion(), Logger: l.log})
-	if err != nil {
-		return err
-	}
-	if err := l.handOver(account); err != nil {
-		return err
-	}
-	w, err := l.lake.Begin(lake.Import{
-		Sensor: l.o.sensor, Source: "live", Options: l.o.fingerprint(),
-		Inputs: interfaceInputs(l.o.interfaces),
-	})
-	if err != nil {
-		return err
-	}
-	l.publisher = sensor.NewPublisher(w, sensor.PublishConfig{
-		Every: l.o.publish, Log: l.log,
-		Describe: func() lake.Final { return lake.Final{Packets: l.src.Stats().Packets} },
-	})
-	return nil
-}
-
-// handOver gives the store to the user that root becomes. From then on everybody
-// who writes into it as root leaves the files to that user.
-func (l *listening) handOver(account confine.Account) error {
-	if os.Geteuid() != 0 || account.UID == 0 {
-		return nil
-	}
-	info, err := os.Stat(l.o.store)
-	if err != nil {
-		return err
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == account.UID {
-		return nil
-	}
-	l.log.Info("the store is given to the user that the sensor becomes", slog.String("user", account.Name))
-	return lake.Give(l.o.store, account.UID, account.GID)
-}
-
-// interfaceInputs describes interfaces as inputs of an import.
-func interfaceInputs(names []string) []lake.Input {
-	inputs := make([]lake.Input, len(names))
-	for i, name := range names {
-		inputs[i].Name = name
-	}
-	return inputs
-}
-
-// openLogs opens Zeek's logs in a directory of the user that the process becomes.
-func (l *listening) openLogs(account confine.Account) (err error) {
-	if err := ownDirectory(l.o.zeekLogs, account); err != nil {
-		return fmt.Errorf("make log directory: %w", err)
-	}
-	l.logs, err = zeeklog.OpenLive(zeeklog.LiveConfig{
-		Config: zeeklog.Config{Dir: l.o.zeekLogs, JSON: l.o.zeekJSON}, Rotate: l.o.rotate,
-	}, time.Now())
-	return err
-}
-
-// ownDirectory makes a directory that belongs to an account. One that is there
-// stays as it is.
-func ownDirectory(path string, account confine.Account) error {
-	if _, err := os.Stat(path); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(path, 0o755); err != nil {
-		return err
-	}
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	return os.Chown(path, account.UID, account.GID)
-}
-
-// confinement says what the process keeps.
-func (l *listening) confinement() confine.Config {
-	c := confine.Config{User: l.o.user, Sandbox: l.o.sandbox}
-	add := func(list *[]string, path string) {
-		if abs, err := filepath.Abs(path); err == nil {
-			*list = append(*list, abs)
-		}
-	}
-	if l.lake != nil {
-		add(&c.ReadWrite, l.o.store)
-	}
-	if l.logs != nil {
-		add(&c.ReadWrite, l.o.zeekLogs)
-	}
-	if l.logFile != nil {
-		add(&c.ReadWrite, filepath.Dir(l.logFile.Name()))
-	}
-	if l.metrics != nil {
-		// What the process uses is told there.
-		c.ReadOnly = append(c.ReadOnly, "/proc")
-	}
-	if l.o.configFile != "" {
-		add(&c.ReadOnly, filepath.Dir(l.o.configFile))
-	}
-	return c
-}
-
-// abandon closes what was opened for a run that did not begin.
-func (l *listening) abandon() error {
-	var errs []error
-	if l.src != nil {
-		errs = append(errs, l.src.Close())
-	}
-	if l.publisher != nil {
-		errs = append(errs, l.publisher.Abort())
-	}
-	if l.logs != nil {
-		errs = append(errs, l.logs.Close(time.Now()))
-	}
-	if l.metrics != nil {
-		errs = append(errs, l.metrics.Close())
-	}
-	return errors.Join(append(errs, l.closeLog())...)
 }
 
 // closeLog reports the messages that were held back, and closes the log.
@@ -309,49 +136,54 @@ func (l *listening) run(ctx context.Context) error {
 	// been stored.
 	defer context.AfterFunc(ctx, func() {
 		l.log.Info("ending")
-		l.notify(systemd.Stopping("storing what was seen"))
 		l.src.Stop()
+		l.stopping()
 	})()
-	g, gctx := errgroup.WithContext(context.WithoutCancel(ctx))
-	helpers, stop := context.WithCancel(gctx)
+	// Merging parts can wait for another run: the processor is for what is left.
+	idle, halt := context.WithCancel(ctx)
+	defer halt()
+	ctx = context.WithoutCancel(ctx)
+	helping, stop := context.WithCancel(ctx)
 	defer stop()
-	g.Go(func() error {
-		defer stop()
-		return l.pipeline.Run(gctx, l)
-	})
-	if l.publisher != nil {
-		g.Go(func() error { return l.publisher.Run(helpers) })
-		g.Go(func() error { return l.maintain(helpers) })
-	}
-	if l.logs != nil {
-		g.Go(func() error { return l.flushLogs(helpers) })
-	}
-	if l.metrics != nil {
-		reg, err := l.registry()
-		if err != nil {
+	var helpers errgroup.Group
+	for _, help := range l.helpers() {
+		helpers.Go(func() error {
+			err := help(helping)
+			if err != nil {
+				// What cannot go on ends the capture in order, too.
+				l.src.Stop()
+			}
 			return err
-		}
-		g.Go(func() error { return telemetry.Serve(helpers, l.metrics, reg, l.health, l.log) })
+		})
 	}
-	g.Go(func() error { return l.reloads(helpers) })
-	g.Go(func() error {
-		l.notify(systemd.Watchdog(helpers, l.progress()))
-		return nil
-	})
-	err := g.Wait()
-	return errors.Join(err, l.src.Close(), l.finish())
+	if l.lake != nil {
+		helpers.Go(func() error { return l.maintain(idle) })
+	}
+	err := l.pipeline.Run(ctx, l)
+	l.stopping()
+	halt()
+	stop()
+	return errors.Join(err, helpers.Wait(), l.src.Close(), l.finish())
 }
 
-// progress returns a function that reports whether blocks came since it was
-// called last. They come several times a second, empty ones if need be.
-func (l *listening) progress() func() bool {
-	last := int64(-1)
-	return func() bool {
-		block := l.block.Load()
-		alive := block != last
-		last = block
-		return alive
+// helpers are what goes on beside the pipeline.
+func (l *listening) helpers() []func(context.Context) error {
+	list := []func(context.Context) error{l.reloads, l.signs, l.flushMessages}
+	if l.publisher != nil {
+		list = append(list, l.publisher.Run)
 	}
+	if l.logs != nil {
+		list = append(list, l.flushLogs)
+	}
+	if l.metrics != nil {
+		list = append(list, l.serve)
+	}
+	return list
+}
+
+// stopping tells the service manager once that the end has begun.
+func (l *listening) stopping() {
+	l.stopped.Do(func() { l.notify(systemd.Stopping("storing what was seen")) })
 }
 
 // finish stores the last records.
@@ -362,62 +194,22 @@ func (l *listening) finish() error {
 	}
 	if l.logs != nil {
 		errs = append(errs, l.logs.Close(time.Now()))
+		if n := l.logs.Stats().Lost; n > 0 {
+			errs = append(errs, fmt.Errorf("%d lines of Zeek's logs were lost", n))
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// flushLogs writes Zeek's logs every second, and rotates them in time.
-func (l *listening) flushLogs(ctx context.Context) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			l.noteLogs(l.logs.Flush(now))
-		}
-	}
+// ready tells the service manager that packets are read.
+func (l *listening) ready() {
+	l.notify(systemd.Ready("listening on " + strings.Join(l.o.interfaces, ", ")))
 }
 
-// noteLogs remembers how writing logs went, and logs where that changes.
-func (l *listening) noteLogs(err error) {
-	failed := l.logErr.Load() != nil
-	switch {
-	case err == nil && failed:
-		l.logErr.Store(nil)
-		l.log.Info("logs are written again", slog.Uint64("lost_lines", l.logs.Stats().Lost))
-	case err != nil:
-		l.logErr.Store(&err)
-		if !failed {
-			l.log.Error("logs cannot be written", slog.Any("err", err))
-		}
+// lost returns what the store did not take.
+func (l *listening) lost() lake.Records {
+	if l.publisher == nil {
+		return lake.Records{}
 	}
-}
-
-// registry returns the metrics of the run.
-func (l *listening) registry() (*telemetry.Registry, error) {
-	s := sensor.Sources{Capture: l.src.Stats, Pipeline: l.pipeline.Stats}
-	if l.publisher != nil {
-		s.Store = l.publisher.Stats
-	}
-	if l.logs != nil {
-		s.Logs = l.logs.Stats
-	}
-	return telemetry.NewRegistry(buildVersion(), sensor.Metrics(s)...)
-}
-
-// health tells whether the run does what it should.
-func (l *listening) health() telemetry.Health {
-	live := sensor.Liveness{Down: l.src.Down(), Started: l.began, Block: l.began.Add(time.Duration(l.block.Load()))}
-	if l.publisher != nil {
-		s := l.publisher.Stats()
-		live.Publication, live.StoreError = s.Last, s.Err
-	} else {
-		live.Publication = time.Now()
-	}
-	if err := l.logErr.Load(); err != nil {
-		live.LogError = *err
-	}
-	return live.Health(time.Now())
+	return l.publisher.Stats().Lost
 }

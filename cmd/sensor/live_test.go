@@ -37,7 +37,24 @@ type liveSensor struct {
 // startLive starts a sensor and waits until it listens.
 func startLive(t *testing.T, args ...string) *liveSensor {
 	t.Helper()
-	s := &liveSensor{cmd: exec.Command("sensor", args...), ended: make(chan error, 1)}
+	s := launch(t, exec.Command("sensor", args...))
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(s.messages(), "msg=listening"); {
+		select {
+		case <-s.ended:
+			t.Fatalf("the sensor ended: %s", s.messages())
+		case <-time.After(5 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the sensor does not listen: %s", s.messages())
+		}
+	}
+	return s
+}
+
+// launch starts a sensor.
+func launch(t *testing.T, cmd *exec.Cmd) *liveSensor {
+	t.Helper()
+	s := &liveSensor{cmd: cmd, ended: make(chan error, 1)}
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	s.cmd.Stdout = &s.stdout
 	stderr, err := s.cmd.StderrPipe()
@@ -47,29 +64,16 @@ func startLive(t *testing.T, args ...string) *liveSensor {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	listening := make(chan bool, 2) // a value when it listens, one when it ends
 	go func() {
 		lines := bufio.NewScanner(stderr)
 		for lines.Scan() {
 			s.mu.Lock()
 			fmt.Fprintln(&s.stderr, lines.Text())
 			s.mu.Unlock()
-			if strings.Contains(lines.Text(), "msg=listening") {
-				listening <- true
-			}
 		}
-		listening <- false
 		s.ended <- s.cmd.Wait()
 	}()
 	t.Cleanup(func() { _ = s.cmd.Process.Kill() })
-	select {
-	case ok := <-listening:
-		if !ok {
-			t.Fatalf("the sensor ended: %s", s.messages())
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatalf("the sensor does not listen: %s", s.messages())
-	}
 	return s
 }
 

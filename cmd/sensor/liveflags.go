@@ -6,50 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"weir/capture"
 	"weir/flowtable"
-	"weir/internal/config"
-	"weir/internal/sensor"
 	"weir/internal/telemetry"
 )
-
-// defaultActive is after how long an open connection yields an interim record.
-const defaultActive = time.Minute
-
-// kernelBuffer is a size that, as tcpdump's -B, is in KiB where it has no unit.
-type kernelBuffer struct{ config.Size }
-
-// Set parses text.
-func (b *kernelBuffer) Set(text string) error {
-	if _, err := strconv.ParseUint(text, 10, 64); err == nil {
-		text += "KiB"
-	}
-	return b.Size.Set(text)
-}
-
-// addLiveFlags adds the flags of inputs that go on for long.
-func (o *options) addLiveFlags(f *pflag.FlagSet) {
-	f.BoolVarP(&o.noPromisc, "no-promiscuous", "p", false, "do not put interfaces into promiscuous mode")
-	f.VarP(&o.buffer, "buffer-size", "B", "the kernel's buffer for each interface; a plain number is KiB, as in tcpdump (default 32MiB, less where all together were more than an eighth of --memory)")
-	f.IntVarP(&o.snapLen, "snapshot-length", "s", capture.DefaultSnapLen, "`bytes` of each packet that are captured")
-	f.DurationVar(&o.active, "active-timeout", defaultActive, "an open connection yields a record so often; 0 for one record at its end (interfaces and standard input)")
-	f.StringVar(&o.user, "user", "", "`user` to become once all is open (default: nobody if root; root stays)")
-	f.Var(&o.sandbox, "sandbox", "seccomp and Landlock: on (what the kernel has), strict (all or fail) or off")
-	f.StringVar(&o.metrics, "metrics", "", "serve /metrics for Prometheus and /healthz at this `address`; without a host, on loopback only")
-	f.DurationVar(&o.rotate, "rotate", 0, "give the logs of --zeek-logs a name of their own so often, as Zeek does; 0 is never")
-	f.Var(&o.retain, "retain", "remove what is older than this from the store, as 90d; 0 keeps all")
-	f.Var(&o.maxSize, "max-size", "remove the oldest days where the store is larger than this; 0 keeps all")
-	f.BoolVar(&o.noCompact, "no-compact", false, "do not merge small parts of the store in the background")
-	f.StringVar(&o.logFile, "log-file", "", "append messages to this `file` instead of standard error; SIGHUP opens it anew")
-	f.DurationVar(&o.publish, "publish", sensor.DefaultPublishEvery, "records become visible so often, or after 100,000 connections (interfaces and standard input)")
-}
 
 // liveOnly lists the flags that need an interface.
 func liveOnly() []string {
@@ -59,7 +24,7 @@ func liveOnly() []string {
 	}
 }
 
-// checkLive checks the flags that addLiveFlags has added; given are those on
+// checkLive checks the flags for inputs that go on for long; given are those on
 // the command line.
 func (o *options) checkLive(given map[string]bool) error {
 	live := len(o.interfaces) > 0

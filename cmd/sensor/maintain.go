@@ -34,6 +34,8 @@ func (l *listening) maintain(ctx context.Context) error {
 			l.compact(ctx)
 		case <-retain.C:
 			l.retain()
+		case <-l.again:
+			l.retain()
 		}
 	}
 }

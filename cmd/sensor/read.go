@@ -8,11 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"runtime/debug"
-	"runtime/pprof"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -124,7 +120,11 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 		if err := r.run(ctx); err != nil || signaled.Err() == nil {
 			return err
 		}
-		fmt.Fprintln(stderr, "sensor: interrupted, what was read is stored")
+		what := "what was read is stored"
+		if r.reader.Stats().Packets == 0 {
+			what = "nothing was read"
+		}
+		fmt.Fprintln(stderr, "sensor: interrupted,", what)
 		return errStored
 	}
 	return r.run(ctx)
@@ -133,197 +133,6 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 // errStored says that a signal ended an input that goes on for long; what was
 // read is stored, and that has been said.
 var errStored = errors.New("interrupted")
-
-// level returns the least level of the messages that are shown.
-func (o *options) level(usual slog.Level) slog.Level {
-	if o.verbose {
-		return slog.LevelDebug
-	}
-	return usual
-}
-
-// handler returns a log handler for people and service managers, who know what
-// time it is.
-func handler(w io.Writer, level slog.Leveler) slog.Handler {
-	return slog.NewTextHandler(w, &slog.HandlerOptions{
-		Level: level,
-		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) == 0 && a.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return a
-		},
-	})
-}
-
-// tune sets the garbage collector up for a run.
-func (o *options) tune() {
-	if os.Getenv("GOGC") == "" {
-		// Little garbage is made, and the memory limit bounds what is left of it.
-		debug.SetGCPercent(200)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		// The runtime counts memory that was never touched, which RSS does not:
-		// a little above the cap it keeps the cap without collecting all the time.
-		debug.SetMemoryLimit(int64(o.memory) / 20 * 23)
-	}
-}
-
-// inputError tells wrong usage from what else may be wrong with an input.
-func inputError(err error) error {
-	_, badFilter := errors.AsType[*capture.FilterError](err)
-	_, badUse := errors.AsType[*capture.UsageError](err)
-	if badFilter || badUse {
-		return &command.UsageError{Err: err}
-	}
-	return err
-}
-
-// distinct leaves out captures with the same content as another one.
-func (r *reading) distinct(names []string) ([]string, error) {
-	same, err := capture.Duplicates(names)
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for i, name := range names {
-		first, again := same[i]
-		if !again {
-			out = append(out, name)
-			continue
-		}
-		fmt.Fprintf(r.stderr, "sensor: %s: skipped, it has the same content as %s\n", name, names[first])
-	}
-	return out, nil
-}
-
-// unread leaves out the captures that are in the store already.
-func (r *reading) unread(names []string) ([]string, error) {
-	if r.o.store == "none" {
-		return names, nil
-	}
-	m, err := lake.ReadManifest(r.o.store)
-	if errors.Is(err, lake.ErrNotStore) {
-		// It is made once there is something to put into it.
-		return names, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if r.o.init {
-		// The old content goes in the commit that brings the new.
-		for i := range m.Imports {
-			r.replace = append(r.replace, m.Imports[i].ID)
-		}
-		return names, nil
-	}
-	return r.choose(m, names)
-}
-
-// choose compares the captures with the imports of the store.
-func (r *reading) choose(m *lake.Manifest, names []string) ([]string, error) {
-	inputs := make([]lake.Input, len(names))
-	for i, name := range names {
-		if !hasIdentity(name) {
-			inputs[i].Name = name
-			continue
-		}
-		in, err := identify(m, name)
-		if err != nil {
-			return nil, err
-		}
-		inputs[i] = in
-	}
-	verdicts, err := m.Check(inputs, r.o.fingerprint(), func(i int, n int64) (string, error) {
-		return prefixSum(names[i], inputs[i], n)
-	})
-	if err != nil {
-		return nil, err
-	}
-	var unread []string
-	replaced := map[string][]string{} // names that are read again, by import
-	for i, v := range verdicts {
-		switch {
-		case v.Knowledge == lake.New:
-			unread = append(unread, names[i])
-		case r.o.replace:
-			unread = append(unread, names[i])
-			replaced[v.Import.ID] = append(replaced[v.Import.ID], v.Name)
-		case v.Knowledge == lake.Known && v.Import.Damaged:
-			return nil, fmt.Errorf("%s is in the store already, but damaged parts of it were dropped: --replace reads it again",
-				names[i])
-		case v.Knowledge == lake.Known:
-			fmt.Fprintf(r.stderr, "sensor: %s: skipped, it is in the store already (read %s as %s)\n",
-				names[i], v.Import.Time.Local().Format(time.DateTime), v.Name)
-		case v.Knowledge == lake.Differs:
-			return nil, fmt.Errorf("%s is in the store already, read with other options (%s; now: %s): --replace puts the new result in its place",
-				names[i], v.Import.Options, r.o.fingerprint())
-		default:
-			return nil, fmt.Errorf("%s begins with what is in the store already as %s, it has grown: --replace reads it whole and puts it in place of the old result",
-				names[i], v.Name)
-		}
-	}
-	for id, again := range replaced {
-		for _, in := range m.Find(id).Inputs {
-			if !slices.Contains(again, in.Name) {
-				return nil, fmt.Errorf("%s was read together with %s: to replace it, name both", again[0], in.Name)
-			}
-		}
-		r.replace = append(r.replace, id)
-	}
-	slices.Sort(r.replace)
-	return unread, nil
-}
-
-// hasIdentity reports whether an input can be read again, so that it is known by
-// its content; what comes through a pipe is not.
-func hasIdentity(name string) bool {
-	if name == "-" {
-		return false
-	}
-	info, err := os.Stat(name)
-	return err == nil && info.Mode().IsRegular()
-}
-
-// identify returns what the store needs to tell whether it knows a capture. The
-// whole file is read only if its beginning is known.
-func identify(m *lake.Manifest, name string) (lake.Input, error) {
-	id, err := capture.IdentifyHead(name)
-	if err != nil {
-		return lake.Input{}, err
-	}
-	head := fmt.Sprintf("%x", id.Head)
-	known := slices.ContainsFunc(m.Imports, func(imp lake.Import) bool {
-		return slices.ContainsFunc(imp.Inputs, func(in lake.Input) bool {
-			return in.Head == head || in.HeadLen < int64(id.HeadLen)
-		})
-	})
-	if known && !id.Whole {
-		if id, err = capture.Identify(name, 0); err != nil {
-			return lake.Input{}, err
-		}
-	}
-	in := lake.Input{Name: name, Head: head, HeadLen: int64(id.HeadLen)}
-	if id.Whole {
-		in.Size, in.Sum = id.Size, fmt.Sprintf("%x", id.Sum)
-	}
-	return in, nil
-}
-
-// prefixSum returns the sum of the first n bytes of a capture.
-func prefixSum(name string, in lake.Input, n int64) (string, error) {
-	if n == in.Size && in.Sum != "" {
-		return in.Sum, nil
-	}
-	id, err := capture.Identify(name, n)
-	if err != nil {
-		return "", err
-	}
-	if !id.HasPrefix {
-		return "", fmt.Errorf("%s is shorter than %d bytes", name, n)
-	}
-	return fmt.Sprintf("%x", id.Prefix), nil
-}
 
 // openSinks opens the store and the logs, after everything else was checked.
 func (r *reading) openSinks(names []string) (err error) {
@@ -409,7 +218,7 @@ func (r *reading) run(ctx context.Context) error {
 		return err
 	}
 	if !r.o.quiet {
-		summarize(r.stdout, stats, p.Stats(), time.Since(began), r.o)
+		summarize(r.stdout, stats, p.Stats(), lake.Records{}, time.Since(began), r.o)
 	}
 	if partial {
 		return command.ErrPartial
@@ -486,87 +295,4 @@ func (r *reading) describe() lake.Final {
 		final.Inputs = append(final.Inputs, in)
 	}
 	return final
-}
-
-// profile writes a CPU profile until stop is called.
-func profile(name string) (stop func(), err error) {
-	f, err := os.Create(name)
-	if err != nil {
-		return nil, fmt.Errorf("create profile: %w", err)
-	}
-	if err := pprof.StartCPUProfile(f); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("start profile: %w", err)
-	}
-	return func() {
-		pprof.StopCPUProfile()
-		f.Close()
-	}, nil
-}
-
-// summarize prints what was read and what came out of it.
-func summarize(w io.Writer, in capture.Stats, out sensor.Stats, took time.Duration, o *options) {
-	seconds := max(took.Seconds(), 1e-9)
-	fmt.Fprintf(w, "packets      %d (%d bytes) in %.2f s, %.0f packets/s\n",
-		in.Packets, in.Bytes, took.Seconds(), float64(in.Packets)/seconds)
-	if in.Packets > in.Delivered {
-		var reasons []string
-		for i, n := range in.Rejected {
-			if n > 0 {
-				reasons = append(reasons, fmt.Sprintf("%s %d", capture.Reason(i), n))
-			}
-		}
-		fmt.Fprintf(w, "rejected     %d: %s\n", in.Packets-in.Delivered, strings.Join(reasons, ", "))
-	}
-	if in.Received > 0 || in.Lost.Sum() > 0 {
-		fmt.Fprintf(w, "lost         %d: %s\n", in.Lost.Sum(), strings.Join(lossesOf(in.Lost), ", "))
-	}
-	fmt.Fprintf(w, "connections  %d", out.Connections)
-	if n := out.Table.EndedEarly; n > 0 {
-		fmt.Fprintf(w, ", %d of them ended early to stay within %s of memory", n, o.memory.String())
-	}
-	fmt.Fprintln(w)
-	if limits := limitsReached(out); len(limits) > 0 {
-		fmt.Fprintf(w, "limits       %s\n", strings.Join(limits, ", "))
-	}
-	intel := make([]string, len(out.Intel))
-	for i, k := range flow.Kinds() {
-		intel[i] = fmt.Sprintf("%s %d", k.Name, out.Intel[i])
-	}
-	fmt.Fprintf(w, "intel        %s\n", strings.Join(intel, ", "))
-	if o.store != "none" {
-		fmt.Fprintf(w, "store        %s\n", o.store)
-	}
-}
-
-// lossesOf says how many packets of interfaces were lost, by reason.
-func lossesOf(l capture.Losses) []string {
-	return []string{
-		fmt.Sprintf("kernel %d", l.Kernel), fmt.Sprintf("interface %d", l.Interface),
-		fmt.Sprintf("overload %d", l.Overload), fmt.Sprintf("unread %d", l.Unread),
-	}
-}
-
-// limitsReached says what was ignored or given up, and how often.
-func limitsReached(s sensor.Stats) []string {
-	var out []string
-	for _, x := range []struct {
-		n    uint64
-		what string
-	}{
-		{s.Table.IgnoredChecksum, "packets with a wrong checksum"},
-		{s.Table.IgnoredHeader, "packets with a bad TCP header"},
-		{s.Table.HistoryLettersLost, "letters of long histories"},
-		{s.Reassembly.Conflicts, "TCP segments that contradict an earlier copy"},
-		{s.Reassembly.NotKept, "TCP segments not kept"},
-		{s.Reassembly.Skipped, "TCP streams given up"},
-		{s.Dissect.SessionFull, "dissected streams given up for their size"},
-		{s.Dissect.MemoryFull, "dissected streams cut for lack of memory"},
-		{s.Dissect.RecordsDropped, "records of connections with too many"},
-	} {
-		if x.n > 0 {
-			out = append(out, fmt.Sprintf("%d %s", x.n, x.what))
-		}
-	}
-	return out
 }

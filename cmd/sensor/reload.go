@@ -6,11 +6,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -25,14 +22,11 @@ func reloadable() []string { return []string{"filter", "verbose", "retain", "max
 // reloads answers SIGHUP: logs that somebody has renamed are begun anew, and the
 // configuration is read again.
 func (l *listening) reloads(ctx context.Context) error {
-	hup := make(chan os.Signal, 1) // two in a row are one
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-hup:
+		case <-l.hup:
 			l.reload()
 		}
 	}
@@ -43,7 +37,7 @@ func (l *listening) reloads(ctx context.Context) error {
 func (l *listening) reload() {
 	l.log.Info("reloading")
 	l.notify(systemd.Reloading())
-	defer func() { l.notify(systemd.Ready("listening on " + strings.Join(l.o.interfaces, ", "))) }()
+	defer l.ready()
 	if l.logFile != nil {
 		if err := l.logFile.Reopen(); err != nil {
 			l.log.Error("reopen the log file", slog.Any("err", err))
@@ -70,6 +64,10 @@ func (l *listening) reload() {
 	l.mu.Lock()
 	l.o.filter, l.o.retain, l.o.maxSize, l.o.verbose = fresh.filter, fresh.retain, fresh.maxSize, fresh.verbose
 	l.mu.Unlock()
+	select {
+	case l.again <- struct{}{}:
+	default: // it is told already
+	}
 }
 
 // again returns the options that the same command line gives with the

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,6 +28,9 @@ const (
 	Partial     = 3
 	Interrupted = 130
 )
+
+// together is within what time signals count as one.
+const together = 300 * time.Millisecond
 
 // UsageError is a wrong flag, argument or filter.
 type UsageError struct{ Err error }
@@ -45,11 +49,12 @@ type Streams struct {
 }
 
 // Execute runs a command, and gives it the subcommand completion. The first SIGINT or SIGTERM cancels its context, so
-// that it ends in order; a second one ends the process at once.
+// that it ends in order; a second one ends the process at once. Those that come
+// together are one: a terminal and a program that was started by it may both send it.
 func Execute(cmd *cobra.Command, args []string, s Streams) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() { time.AfterFunc(together, stop) })
 	cmd.SetArgs(args)
 	cmd.SetIn(s.In)
 	cmd.SetOut(s.Out)

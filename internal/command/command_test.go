@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -57,6 +58,28 @@ func TestSignal(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("after %v the command returned %v, want %v", sig, err, context.Canceled)
 		}
+	}
+}
+
+// Two signals that come together are one: the program still ends in order.
+func TestSignalTwice(t *testing.T) {
+	cmd := &cobra.Command{
+		SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for range 2 {
+				if err := syscall.Kill(syscall.Getpid(), syscall.SIGTERM); err != nil {
+					return err
+				}
+				<-cmd.Context().Done()
+				time.Sleep(20 * time.Millisecond)
+			}
+			return cmd.Context().Err()
+		},
+	}
+	var out strings.Builder
+	err := command.Execute(cmd, nil, command.Streams{In: strings.NewReader(""), Out: &out, Err: &out})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("after two signals the command returned %v, want %v", err, context.Canceled)
 	}
 }
 

@@ -71,14 +71,17 @@ func Find(path string) (string, error) {
 	if dir, err := os.UserConfigDir(); err == nil {
 		candidates = append(candidates, filepath.Join(dir, "weir", "weir.toml"))
 	}
-	for _, name := range candidates {
+	for i, name := range candidates {
 		_, err := os.Stat(name)
 		if err == nil {
 			return name, nil
 		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("find configuration: %w", err)
+		// A home that this user may not enter is somebody else's, whose variables
+		// are still set.
+		if i > 0 && errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
+		return "", fmt.Errorf("find configuration: %w", err)
 	}
 	return "", nil
 }

@@ -44,6 +44,7 @@ type Publisher struct {
 	cfg    PublishConfig
 	writer *lake.Writer
 	due    chan struct{} // holds a value when there is enough to publish
+	turns  Steps         // publications, also those that fail
 
 	// mu guards what follows.
 	mu    sync.Mutex
@@ -116,13 +117,24 @@ func (p *Publisher) Run(ctx context.Context) error {
 		case <-p.due:
 			tick.Reset(p.cfg.Every)
 		}
-		err := p.writer.Publish(p.cfg.Describe())
-		p.note(err)
+		err := p.publish()
 		if err != nil && p.cfg.Strict {
 			return err
 		}
 	}
 }
+
+// publish makes visible what there is.
+func (p *Publisher) publish() error {
+	p.turns.Begin()
+	defer p.turns.End()
+	err := p.writer.Publish(p.cfg.Describe())
+	p.note(err)
+	return err
+}
+
+// Publishing tells whether Run hangs.
+func (p *Publisher) Publishing() *Steps { return &p.turns }
 
 // note remembers how a publication went, and logs where that changes.
 func (p *Publisher) note(err error) {

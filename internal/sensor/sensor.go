@@ -89,8 +89,8 @@ type Pipeline struct {
 	shards  [flow.Shards]*streams
 	workers []*worker
 
-	conns  batches[*flow.ConnBatch]
-	intels batches[*flow.IntelBatch]
+	conns  *batches[*flow.ConnBatch]
+	intels *batches[*flow.IntelBatch]
 	stats  counters
 }
 
@@ -154,7 +154,7 @@ func (p *Pipeline) Run(ctx context.Context, src Source) error {
 		return err
 	})
 	g.Go(func() error {
-		return drain(ctx, &p.conns, func(b *flow.ConnBatch) error {
+		return drain(ctx, p.conns, func(b *flow.ConnBatch) error {
 			for _, s := range p.cfg.Sinks {
 				if err := s.Connections(b); err != nil {
 					return err
@@ -166,7 +166,7 @@ func (p *Pipeline) Run(ctx context.Context, src Source) error {
 		})
 	})
 	g.Go(func() error {
-		return drain(ctx, &p.intels, func(b *flow.IntelBatch) error {
+		return drain(ctx, p.intels, func(b *flow.IntelBatch) error {
 			for _, s := range p.cfg.Sinks {
 				if err := s.Intel(b); err != nil {
 					return err

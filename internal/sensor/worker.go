@@ -4,6 +4,7 @@ package sensor
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"weir/capture"
@@ -31,6 +32,7 @@ type worker struct {
 	conns  *flow.ConnBatch
 	intel  *flow.IntelBatch
 	at     flowtable.Moment
+	done   atomic.Uint64 // blocks
 }
 
 func newWorker(p *Pipeline, number int) *worker {
@@ -68,6 +70,7 @@ func (w *worker) run(ctx context.Context) error {
 				}
 			}
 			b.Release()
+			w.done.Add(1)
 		case <-prompt:
 			if err := w.send(ctx, 1); err != nil {
 				return err
@@ -120,11 +123,13 @@ type batches[B any] struct {
 	// free returns empty batches; what does not fit is left to the collector.
 	free chan B
 	make func() B
+	// handing tells whether the sinks hang.
+	handing Steps
 }
 
-func newBatches[B any](workers int, mk func() B) batches[B] {
+func newBatches[B any](workers int, mk func() B) *batches[B] {
 	n := 2 + 2*workers
-	return batches[B]{full: make(chan B, n), free: make(chan B, n+workers), make: mk}
+	return &batches[B]{full: make(chan B, n), free: make(chan B, n+workers), make: mk}
 }
 
 func (q *batches[B]) get() B {
@@ -151,7 +156,10 @@ func drain[B any](ctx context.Context, q *batches[B], f func(B) error) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := f(b); err != nil {
+		q.handing.Begin()
+		err := f(b)
+		q.handing.End()
+		if err != nil {
 			return err
 		}
 		select {

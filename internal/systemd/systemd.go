@@ -8,6 +8,8 @@ package systemd
 import (
 	"context"
 	"fmt"
+	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -34,11 +36,32 @@ func text(status string) string {
 	return "STATUS=" + strings.Join(strings.Fields(status), " ")
 }
 
+// notifyWithin is how long a service manager may take to receive what it is told.
+const notifyWithin = time.Second
+
 func notify(assignments ...string) error {
-	if _, err := daemon.SdNotify(false, strings.Join(assignments, "\n")); err != nil {
+	if err := send(os.Getenv("NOTIFY_SOCKET"), strings.Join(assignments, "\n")); err != nil {
 		return fmt.Errorf("notify service manager: %w", err)
 	}
 	return nil
+}
+
+// send is daemon.SdNotify with a time limit: a service manager that is stuck must
+// not keep the service from ending.
+func send(socket, text string) error {
+	if socket == "" {
+		return nil
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetWriteDeadline(time.Now().Add(notifyWithin)); err != nil {
+		return err
+	}
+	_, err = conn.Write([]byte(text))
+	return err
 }
 
 // Interval returns how long the service manager waits for a sign of life before

@@ -65,6 +65,20 @@ func TestNotify(t *testing.T) {
 	}
 }
 
+// A service manager that does not receive what it is told does not keep the
+// service from going on.
+func TestStuckManager(t *testing.T) {
+	manager(t)
+	failed := false
+	began := time.Now()
+	for i := 0; i < 10_000 && !failed; i++ { // the kernel's queue ends somewhere
+		failed = systemd.Status("still here") != nil
+	}
+	if took := time.Since(began); !failed || took > 5*time.Second {
+		t.Errorf("failed = %v after %v, want an error about a second after the queue is full", failed, took)
+	}
+}
+
 func TestNoManager(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	t.Setenv("WATCHDOG_USEC", "")

@@ -181,3 +181,26 @@ func readDir(name string) ([]os.DirEntry, error) {
 	}
 	return entries, err
 }
+
+// Replaced returns where the replaced parts of the store at root are that were
+// not removed yet: by the name of the file, relative to root, with slashes.
+func Replaced(root string) (map[string]string, error) {
+	dirs, err := readDir(filepath.Join(root, oldName))
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]string)
+	for _, dir := range dirs {
+		if _, err := strconv.ParseInt(dir.Name(), 10, 64); err != nil || !dir.IsDir() {
+			continue
+		}
+		entries, err := readDir(filepath.Join(root, oldName, dir.Name())) // it may be gone by now
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			found[e.Name()] = path.Join(oldName, dir.Name(), e.Name())
+		}
+	}
+	return found, nil
+}

@@ -5,41 +5,41 @@ package lakequery
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"weir/store/lake"
 )
 
-// Relations of connections, in rawSchema. Most stores hold one row a
+// Relations of connections, in rawSchema or that of a pinned snapshot. Most stores hold one row a
 // connection, and the three are the same. Where interim records were written,
 // several rows may make one connection.
 const (
 	// recordsTable has all rows as they are.
-	recordsTable = rawSchema + ".conn_records"
+	recordsTable = "conn_records"
 	// flowRowsTable is what flows are made of, see flowRows.
-	flowRowsTable = rawSchema + "." + lake.ConnTable
+	flowRowsTable = lake.ConnTable
 	// wholeTable has one row for each connection.
-	wholeTable = rawSchema + ".conn_whole"
+	wholeTable = "conn_whole"
 )
 
-// connViews returns the statements that make the views of connections.
-func (d *DB) connViews(m *lake.Manifest) []string {
+// connViews returns the statements that make the views of connections in a schema.
+func (d *DB) connViews(schema string, m *lake.Manifest) []string {
+	view := func(name, query string) string { return replaceView(schema+"."+name, query) }
 	t := lake.Conns()
 	whole, partial := connParts(m, func(*lake.Part) bool { return true })
 	all := d.partsSelect(&t, slices.Concat(whole, partial))
 	restWhole, restPartial := connParts(m, func(p *lake.Part) bool { return p.Rollup == "" })
 	views := []string{
-		replaceView(recordsTable, all),
-		replaceView(flowRowsTable, d.flowRows(&t, whole, partial)),
-		replaceView(rawSchema+"."+restTable, d.flowRows(&t, restWhole, restPartial)),
+		view(recordsTable, all),
+		view(flowRowsTable, d.flowRows(&t, whole, partial)),
+		view(restTable, d.flowRows(&t, restWhole, restPartial)),
 	}
 	if len(partial) == 0 {
-		return append(views, replaceView(wholeTable, all))
+		return append(views, view(wholeTable, all))
 	}
 	some := " FROM (" + d.partsSelect(&t, partial) + ")"
-	return append(views, replaceView(wholeTable, d.before(&t, whole)+"SELECT *"+some+" WHERE "+single+
+	return append(views, view(wholeTable, d.before(&t, whole)+"SELECT *"+some+" WHERE "+single+
 		" UNION ALL "+mergeSelect(&t, " FROM ("+d.numberedSelect(&t, partial)+")")))
 }
 
@@ -99,8 +99,7 @@ func (d *DB) numberedSelect(t *lake.Table, parts []*lake.Part) string {
 func (d *DB) readParts(t *lake.Table, parts []*lake.Part, more func(schema int) string) string {
 	files := make(map[int][]string)
 	for _, p := range parts {
-		name := filepath.Join(d.root, filepath.FromSlash(p.Path))
-		files[p.Schema] = append(files[p.Schema], quote(name))
+		files[p.Schema] = append(files[p.Schema], quote(d.file(p)))
 	}
 	if len(files) == 0 {
 		return "SELECT " + selectColumns(t, -1) + " WHERE false"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"weir/internal/filter"
+	"weir/store/lake"
 )
 
 // condition is a filter in SQL with the arguments of the whole query: rows
@@ -14,21 +15,31 @@ import (
 type condition struct {
 	rows, groups string
 	args         []any
-	// rolled says that roll-ups take the place of the connections they cover.
+	// schema has the views, rolled says that roll-ups take the place of the
+	// connections they cover.
+	schema string
 	rolled bool
 }
 
 // condition translates a filter for the snapshot. Should another one replace it
 // before the query runs, the answer is right all the same.
 func (d *DB) condition(e *filter.Expr) (*condition, error) {
+	return conditionOn(rawSchema, d.snapshot(), e)
+}
+
+// conditionOn translates a filter for a manifest whose views are in a schema.
+func conditionOn(schema string, m *lake.Manifest, e *filter.Expr) (*condition, error) {
 	sql, err := e.SQL(filter.SQLOptions{
 		Conn: "conn", Flow: "flow",
-		Table: func(kind string) string { return rawSchema + "." + ident(kind) },
+		Table: func(kind string) string { return schema + "." + ident(kind) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	c := &condition{rows: sql.Rows.Text, groups: sql.Groups.Text, args: sql.Args(), rolled: rolled(d.snapshot())}
+	c := &condition{
+		rows: sql.Rows.Text, groups: sql.Groups.Text, args: sql.Args(),
+		schema: schema, rolled: rolled(m),
+	}
 	for _, text := range []*string{&c.rows, &c.groups} {
 		if *text == "TRUE" {
 			*text = ""
@@ -46,7 +57,7 @@ func (c *condition) arg(v any) string {
 // flows returns the WITH clause that makes "flows" of the flows selected, with
 // the columns that sorts and joins need.
 func (c *condition) flows() string {
-	all := flowsOf(c.rolled, c.rows, "any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin")
+	all := flowsOf(c.schema, c.rolled, c.rows, "any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin")
 	if c.groups == "" {
 		return "WITH flows AS (" + all + ")"
 	}

@@ -59,32 +59,23 @@ func (d *DB) Flows(ctx context.Context, q store.Query) iter.Seq2[*store.Flow, er
 
 // flows yields flows until yield returns false.
 func (d *DB) flows(ctx context.Context, q store.Query, yield func(*store.Flow, error) bool) error {
-	if d.fits(q.Limit) || d.fits(d.connRows()) {
-		text, args, err := d.flowsSQL(q)
-		if err != nil {
-			return err
-		}
-		rows, err := d.query(ctx, text, args...)
-		if err != nil {
-			return err
-		}
-		_, err = scanFlows(rows, yield)
+	if !d.fits(q.Limit) && !d.fits(d.connRows()) {
+		return d.flowPages(ctx, q, yield)
+	}
+	c, err := d.condition(q.Filter)
+	if err != nil {
 		return err
 	}
-	for try := 1; ; try++ {
-		generation := d.generation()
-		started := false
-		err := d.flowPages(ctx, q, func(f *store.Flow, err error) bool {
-			started = true
-			return yield(f, err)
-		})
-		if err == nil || started {
-			return err
-		}
-		if err := d.retry(ctx, try, generation, err); err != nil {
-			return err
-		}
+	text, err := flowsSQL(c, q)
+	if err != nil {
+		return err
 	}
+	rows, err := d.query(ctx, text, c.args...)
+	if err != nil {
+		return err
+	}
+	_, err = scanFlows(rows, yield)
+	return err
 }
 
 // fits reports whether so many flows can be gathered at once: the lists of
@@ -106,26 +97,52 @@ func (d *DB) connRows() int {
 	return int(rows)
 }
 
-// flowPages yields flows page by page, all from one snapshot: that of a
-// transaction.
+// flowPages yields flows page by page, all from one snapshot.
 func (d *DB) flowPages(ctx context.Context, q store.Query, yield func(*store.Flow, error) bool) error {
-	tx, err := d.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	// There is nothing to commit.
-	defer func() { _ = tx.Rollback() }()
-	for left := q.Limit; ; {
-		page := q
-		page.Limit = d.pageFlows
-		if q.Limit > 0 {
-			page.Limit = min(page.Limit, left)
-		}
-		text, args, err := d.flowsSQL(page)
+	for tries := 1; ; tries++ {
+		started := false
+		p, err := d.pin(ctx)
 		if err != nil {
 			return err
 		}
-		rows, err := tx.QueryContext(ctx, text, args...)
+		err = p.flows(ctx, q, func(f *store.Flow, err error) bool {
+			started = true
+			return yield(f, err)
+		})
+		p.release()
+		if cerr := ctx.Err(); err != nil && cerr != nil {
+			return cerr
+		}
+		if err == nil || started || !isIO(err) || tries == maxTries {
+			return d.explain(ctx, err)
+		}
+		// Parts are gone for good.
+		if err := d.Refresh(ctx); err != nil {
+			return err
+		}
+		if d.snapshot() == p.manifest {
+			return d.explain(ctx, err)
+		}
+	}
+}
+
+// flows yields the flows of a snapshot.
+func (p *pinned) flows(ctx context.Context, q store.Query, yield func(*store.Flow, error) bool) error {
+	for left := q.Limit; ; {
+		page := q
+		page.Limit = p.db.pageFlows
+		if q.Limit > 0 {
+			page.Limit = min(page.Limit, left)
+		}
+		c, err := conditionOn(p.schema, p.manifest, q.Filter)
+		if err != nil {
+			return err
+		}
+		text, err := flowsSQL(c, page)
+		if err != nil {
+			return err
+		}
+		rows, err := p.query(ctx, text, c.args...)
 		if err != nil {
 			return err
 		}
@@ -160,25 +177,21 @@ func scanFlows(rows *sql.Rows, yield func(*store.Flow, error) bool) (n int, err 
 // flowsSQL returns the query that lists flows. Where a page is wanted, it
 // chooses the page's keys with what the filter and the sort need, and gathers
 // everything else for those flows only.
-func (d *DB) flowsSQL(q store.Query) (string, []any, error) {
-	c, err := d.condition(q.Filter)
-	if err != nil {
-		return "", nil, err
-	}
+func flowsSQL(c *condition, q store.Query) (string, error) {
 	order, err := orderBy(q.OrderBy)
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
 	text, cut := c.flows(), c.page(q.Skip, q.Limit)
 	if q.Limit == 0 {
 		text += " SELECT * EXCLUDE (src_bin, dst_bin) FROM flows ORDER BY " + order + cut
-		return text, c.args, nil
+		return text, nil
 	}
 	return text + ", page AS MATERIALIZED (SELECT " + flowKey + " FROM flows ORDER BY " + order + cut + ") " +
 		"SELECT * EXCLUDE (src_bin, dst_bin) FROM (" +
-		flowsOf(c.rolled, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")",
+		flowsOf(c.schema, c.rolled, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")",
 			"any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin") +
-		") ORDER BY " + order, c.args, nil
+		") ORDER BY " + order, nil
 }
 
 // sameFlow is the condition that rows of two tables are of the same flow.

@@ -70,10 +70,16 @@ type DB struct {
 
 	threads int
 
-	// mu guards manifest, which is replaced together with the views, and verified,
-	// the sums of the parts that were found to be good, by their paths.
+	places places
+	// mu guards manifest, which is replaced together with the views; version, which
+	// grows whenever these are made anew; made, the state of places by then; pins,
+	// which numbers pinned snapshots; and verified, the sums of the parts that were
+	// found to be good, by their paths.
 	mu       sync.Mutex
 	manifest *lake.Manifest
+	version  int64
+	made     int64
+	pins     int64
 	verified map[string]string
 }
 
@@ -187,13 +193,17 @@ func (d *DB) Close() error {
 // Refresh makes what was committed meanwhile visible to the queries that
 // follow.
 func (d *DB) Refresh(ctx context.Context) error {
+	// Under the lock what is read later is newer, whatever its generation: the
+	// store may have been made anew.
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	var tried int64
 	for try := 1; ; try++ {
 		m, err := lake.ReadManifest(d.path)
 		if err != nil {
 			return err
 		}
-		if d.generation() == m.Generation {
+		if d.manifest != nil && d.manifest.Generation == m.Generation {
 			return nil
 		}
 		err = d.install(ctx, m)
@@ -207,79 +217,77 @@ func (d *DB) Refresh(ctx context.Context) error {
 
 // snapshot returns the manifest that the views stand for. It is not changed.
 func (d *DB) snapshot() *lake.Manifest {
+	m, _ := d.installed()
+	return m
+}
+
+// installed returns the manifest that the views stand for, nil if there is none
+// yet, and the version of the views.
+func (d *DB) installed() (*lake.Manifest, int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.manifest
+	return d.manifest, d.version
 }
 
-// generation returns the generation of the snapshot, 0 if there is none yet.
-func (d *DB) generation() int64 {
-	if m := d.snapshot(); m != nil {
-		return m.Generation
-	}
-	return 0
-}
-
-// install replaces the views, all at once, by those of a manifest. An older
-// manifest than the installed one is ignored.
+// install replaces the views, all at once, by those of a manifest. The caller
+// holds d.mu.
 func (d *DB) install(ctx context.Context, m *lake.Manifest) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.manifest != nil && d.manifest.Generation >= m.Generation {
-		return nil
-	}
 	if err := d.verify(ctx, m); err != nil {
 		return err
 	}
-	tx, err := d.db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("make views: %w", err)
+	if err := d.replaceViews(ctx, m); err != nil {
+		return err
 	}
-	for _, view := range d.views(m) {
-		if _, err := tx.ExecContext(ctx, view); err != nil {
-			return errors.Join(fmt.Errorf("make views: %w", err), tx.Rollback())
-		}
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("make views: %w", err)
-	}
+	d.places.forget(m)
 	d.manifest = m
 	return nil
 }
 
-// maxTries is how often a query starts again because parts vanished under it.
-const maxTries = 20
-
-// query runs a query. Where a part has left the store since the snapshot was
-// taken, it takes a new one and starts again: nothing of the result was seen
-// yet, since DuckDB returns when the result is complete.
-func (d *DB) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	for try := 1; ; try++ {
-		generation := d.generation()
-		rows, err := d.db.QueryContext(ctx, text, args...)
-		if err == nil {
-			return rows, nil
-		}
-		if err = d.retry(ctx, try, generation, err); err != nil {
-			return nil, err
-		}
+// replaceViews makes the views of a manifest anew, all at once. The caller holds
+// d.mu.
+func (d *DB) replaceViews(ctx context.Context, m *lake.Manifest) error {
+	err := d.following(ctx, m.Parts, func() error {
+		d.made = d.places.moves()
+		return d.inOne(ctx, d.views(m))
+	})
+	if err != nil {
+		return fmt.Errorf("make views: %w", err)
 	}
+	d.version++
+	return nil
 }
 
-// retry returns nil if a query that ended with err should be tried again, else
-// the error to report. generation is what the query saw, or an older one.
-func (d *DB) retry(ctx context.Context, try int, generation int64, err error) error {
-	if cerr := ctx.Err(); cerr != nil {
-		return cerr
+// inOne executes statements in one transaction.
+func (d *DB) inOne(ctx context.Context, statements []string) error {
+	tx, err := d.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
 	}
-	if isIO(err) && try < maxTries {
-		if rerr := d.Refresh(ctx); rerr != nil {
-			return rerr
-		}
-		if d.generation() != generation {
-			return nil
+	for _, text := range statements {
+		if _, err := tx.ExecContext(ctx, text); err != nil {
+			return errors.Join(err, tx.Rollback())
 		}
 	}
+	return tx.Commit()
+}
+
+// maxTries is how many snapshots a query takes at most, because parts vanished
+// under it, see trying.
+const maxTries = 20
+
+// query runs a query. Where a part has left its place since the snapshot was
+// taken, it starts again: nothing of the result was seen yet, since DuckDB
+// returns when the result is complete.
+func (d *DB) query(ctx context.Context, text string, args ...any) (rows *sql.Rows, err error) {
+	err = d.trying(ctx, func() error {
+		rows, err = d.db.QueryContext(ctx, text, args...)
+		return err
+	})
+	return rows, err
+}
+
+// explain says more about an error of DuckDB.
+func (d *DB) explain(ctx context.Context, err error) error {
 	if derr := new(duckdb.Error); errors.As(err, &derr) && derr.Type == duckdb.ErrorTypeOutOfMemory {
 		// DuckDB's advice is about settings that nobody can change here.
 		return store.ErrMemory

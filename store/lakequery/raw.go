@@ -32,19 +32,15 @@ func (d *DB) raw(ctx context.Context, text string) (*rawRows, error) {
 	if err := d.check(ctx, text); err != nil {
 		return nil, err
 	}
-	for try := 1; ; try++ {
-		generation := d.generation()
-		rows, err := d.rawOnce(ctx, text)
-		if err == nil {
-			return rows, nil
-		}
-		if !isIO(err) {
-			return nil, rawError(ctx, d.damage(ctx, err))
-		}
-		if err := d.retry(ctx, try, generation, err); err != nil {
-			return nil, err
-		}
+	var rows *rawRows
+	err := d.trying(ctx, func() (err error) {
+		rows, err = d.rawOnce(ctx, text)
+		return err
+	})
+	if err != nil {
+		return nil, rawError(ctx, err)
 	}
+	return rows, nil
 }
 
 // rawOnce runs a checked query on a connection of its own.

@@ -20,8 +20,8 @@ func rolled(m *lake.Manifest) bool {
 	})
 }
 
-// rollupViews returns the statements that make the views of roll-ups.
-func (d *DB) rollupViews(m *lake.Manifest) []string {
+// rollupView returns the statement that shows the roll-ups to people.
+func rollupView() string {
 	table := lake.Rollup()
 	var shown []string
 	for i := range table.Columns {
@@ -29,11 +29,8 @@ func (d *DB) rollupViews(m *lake.Manifest) []string {
 			shown = append(shown, ident(name))
 		}
 	}
-	raw := rawSchema + "." + ident(table.Name)
-	return []string{
-		d.rawView(m, &table),
-		replaceView(ident(table.Name), "SELECT "+strings.Join(shown, ", ")+" FROM "+raw),
-	}
+	return replaceView(ident(table.Name), "SELECT "+strings.Join(shown, ", ")+
+		" FROM "+rawSchema+"."+ident(table.Name))
 }
 
 // merged returns a sorted list of the distinct elements of a column of lists.
@@ -42,12 +39,12 @@ func merged(column string) string {
 }
 
 // flowsOf returns the query of the flows of connections that fulfill a
-// condition on the flow's key ("" is none). It has the columns of flowColumns
+// condition on the flow's key ("" is none), from the views in a schema. It has the columns of flowColumns
 // and the extra ones. Where roll-ups are used, the flows of the other
 // connections are merged with them: grouping these first is what is cheap.
-func flowsOf(rolled bool, where string, extra ...string) string {
+func flowsOf(schema string, rolled bool, where string, extra ...string) string {
 	if !rolled {
-		return flowSelect(lake.ConnTable, where, extra...)
+		return flowSelect(schema, lake.ConnTable, where, extra...)
 	}
 	columns := []string{flowKey, merged("sports") + " AS sports", merged("codes") + " AS codes"}
 	names := []string{flowKey, "sports", "codes"}
@@ -60,11 +57,11 @@ func flowsOf(rolled bool, where string, extra ...string) string {
 		columns, names = append(columns, merged(name)+" AS "+name), append(names, name)
 	}
 	days := "SELECT " + strings.Join(append(names, "src_bin", "dst_bin"), ", ") +
-		" FROM " + rawSchema + "." + lake.RollupTable + " AS conn"
+		" FROM " + schema + "." + lake.RollupTable + " AS conn"
 	if where != "" {
 		days += " WHERE " + where
 	}
-	rest := flowSelect(restTable, where, "any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin")
+	rest := flowSelect(schema, restTable, where, "any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin")
 	return "SELECT " + strings.Join(append(columns, extra...), ", ") +
 		" FROM (" + days + " UNION ALL " + rest + ") AS conn GROUP BY " + flowKey
 }

@@ -12,20 +12,32 @@ import (
 	"weir/store/lake"
 )
 
+// ReadStatus describes the store at path. It reads the manifest only, so that it
+// tells of a store with damaged parts, too.
+func ReadStatus(path string) (*store.Status, error) {
+	m, err := lake.ReadManifest(path)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return status(path, m)
+}
+
 // Status describes the snapshot that queries see. It reads no part.
-func (d *DB) Status(context.Context) (*store.Status, error) {
-	s := describe(d.path, d.snapshot())
+func (d *DB) Status(context.Context) (*store.Status, error) { return status(d.path, d.snapshot()) }
+
+func status(path string, m *lake.Manifest) (*store.Status, error) {
+	s := describe(path, m)
 	for i := range s.Imports {
 		imp := &s.Imports[i]
 		if !imp.Open {
 			continue
 		}
-		running, err := lake.Running(d.path, imp.ID)
+		running, err := lake.Running(path, imp.ID)
 		if err != nil {
 			return nil, fmt.Errorf("describe store: %w", err)
 		}
 		// An import that has ended since the snapshot was taken is no killed one.
-		if !running && d.stillOpen(imp.ID) {
+		if !running && stillOpen(path, imp.ID) {
 			// The next program that opens the store for writing will say so, too.
 			imp.Open, imp.Killed = false, true
 		}
@@ -34,8 +46,8 @@ func (d *DB) Status(context.Context) (*store.Status, error) {
 }
 
 // stillOpen reports whether an import is open in the newest manifest.
-func (d *DB) stillOpen(id string) bool {
-	m, err := lake.ReadManifest(d.path)
+func stillOpen(path, id string) bool {
+	m, err := lake.ReadManifest(path)
 	if err != nil {
 		return false
 	}

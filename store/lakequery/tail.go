@@ -178,7 +178,7 @@ func (t *Tail) poll(ctx context.Context, yield func([]any, error) bool) error {
 		return err
 	}
 	whole, mixed := t.news(m)
-	src := tailSource{parts: whole, mixed: mixed, after: t.newest}
+	src := tailSource{parts: whole, mixed: mixed, after: t.newest, manifest: m}
 	if len(mixed) > 0 {
 		t.missed = true
 	}
@@ -211,25 +211,36 @@ func (t *Tail) poll(ctx context.Context, yield func([]any, error) bool) error {
 	return nil
 }
 
-// retrying calls fn again where parts left the lake meanwhile, without them.
+// retrying calls fn again where parts are elsewhere, or left the lake meanwhile:
+// then without them.
 func (t *Tail) retrying(ctx context.Context, src *tailSource, fn func() error) error {
-	for try := 1; ; try++ {
-		err := fn()
-		if err == nil || !isIO(err) || try == maxTries || ctx.Err() != nil {
-			if cerr := ctx.Err(); err != nil && cerr != nil {
-				return cerr
+	for {
+		if src.manifest == nil {
+			m, err := lake.ReadManifest(t.db.path)
+			if err != nil {
+				return err
 			}
+			src.manifest = m
+		}
+		err := t.db.following(ctx, slices.Concat(src.parts, src.mixed, src.manifest.Parts), fn)
+		if cerr := ctx.Err(); err != nil && cerr != nil {
+			return cerr
+		}
+		if err == nil || !isIO(err) || src.tries == maxTries {
 			return err
 		}
-		m, merr := lake.ReadManifest(t.db.path)
-		if merr != nil {
-			return merr
+		lost, lerr := t.db.locate(slices.Concat(src.parts, src.mixed, src.manifest.Parts))
+		if lerr != nil {
+			return lerr
 		}
-		if src.keep(m) == 0 && m.Generation == src.tried {
-			return err // it is not for lack of parts
+		if len(lost) == 0 {
+			return err
 		}
-		src.tried = m.Generation
-		t.missed = true
+		if src.drop(lost) {
+			t.missed = true
+		}
+		src.manifest = nil
+		src.tries++
 	}
 }
 
@@ -239,19 +250,22 @@ type tailSource struct {
 	// mixed parts hold also rows that are not wanted: those up to after.
 	mixed []lake.Part
 	after int64
-	tried int64 // generation of the manifest that keep saw
+	// manifest says where more about these connections is, see retrying; tries
+	// counts those that were given up.
+	manifest *lake.Manifest
+	tries    int
 }
 
-// keep drops the parts that a manifest does not name, and returns how many.
-func (s *tailSource) keep(m *lake.Manifest) int {
-	live := make(map[string]bool, len(m.Parts))
-	for i := range m.Parts {
-		live[m.Parts[i].Path] = true
+// drop drops parts and reports whether it had any of them.
+func (s *tailSource) drop(lost []*lake.Part) bool {
+	names := make(map[string]bool, len(lost))
+	for _, p := range lost {
+		names[p.Path] = true
 	}
 	before := len(s.parts) + len(s.mixed)
-	gone := func(p lake.Part) bool { return !live[p.Path] }
+	gone := func(p lake.Part) bool { return names[p.Path] }
 	s.parts, s.mixed = slices.DeleteFunc(s.parts, gone), slices.DeleteFunc(s.mixed, gone)
-	return before - len(s.parts) - len(s.mixed)
+	return len(s.parts)+len(s.mixed) < before
 }
 
 // rows returns how many rows the parts have.
@@ -364,7 +378,7 @@ func (t *Tail) last(ctx context.Context, n int) ([][]any, error) {
 		if len(found) == n && parts[0].MaxTS < found[n-1][ended].(time.Time).UnixMicro() {
 			break
 		}
-		var src tailSource
+		src := tailSource{manifest: m}
 		for len(parts) > 0 && (len(src.parts) == 0 || src.rows()+parts[0].Rows <= t.batch) {
 			src.parts, parts = append(src.parts, parts[0]), parts[1:]
 		}

@@ -58,10 +58,7 @@ const (
 // Tail's columns, in the order of lastseen; if last is not 0 the last ones, the
 // latest first.
 func (t *Tail) run(ctx context.Context, src *tailSource, r timeRange, last int) (*sql.Rows, error) {
-	m, err := lake.ReadManifest(t.db.path)
-	if err != nil {
-		return nil, err
-	}
+	m := src.manifest
 	where, args := "TRUE", []any{}
 	if !r.after.IsZero() {
 		args = append(args, r.after)
@@ -74,7 +71,7 @@ func (t *Tail) run(ctx context.Context, src *tailSource, r timeRange, last int) 
 	if last > 0 && t.query.Filter == nil {
 		where += fmt.Sprintf(" ORDER BY lastseen DESC, uid DESC LIMIT %d", last)
 	}
-	_, err = t.conn.ExecContext(ctx, "CREATE OR REPLACE TEMP TABLE tail_ended AS SELECT * FROM "+t.db.endedSQL(src)+" WHERE "+where, args...)
+	_, err := t.conn.ExecContext(ctx, "CREATE OR REPLACE TEMP TABLE tail_ended AS SELECT * FROM "+t.db.endedSQL(src)+" WHERE "+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +212,7 @@ func textsSQL(intel func(kind string) string) string {
 
 // describe finds out the types of the columns.
 func (t *Tail) describe(ctx context.Context) error {
-	var none tailSource
+	none := tailSource{manifest: new(lake.Manifest)}
 	rows, err := t.run(ctx, &none, timeRange{}, 0)
 	if err != nil {
 		return err

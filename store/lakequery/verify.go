@@ -15,11 +15,15 @@ import (
 	"weir/store/lake"
 )
 
-// verify checks the parts of a manifest that were not checked before: what
-// Parquet does not protect by checksums, so that a query over the rest fails
-// where it is damaged. Parts are immutable, once is enough. The caller holds
-// d.mu.
+// verify checks the parts of a manifest that were not checked before, wherever
+// they are by now. The caller holds d.mu.
 func (d *DB) verify(ctx context.Context, m *lake.Manifest) error {
+	return d.following(ctx, m.Parts, func() error { return d.verifyPlaced(ctx, m) })
+}
+
+// verifyPlaced checks what Parquet does not protect by checksums, so that a query
+// over the rest fails where it is damaged. Parts are immutable, once is enough.
+func (d *DB) verifyPlaced(ctx context.Context, m *lake.Manifest) error {
 	known := d.verified
 	d.verified = make(map[string]string, len(m.Parts))
 	var todo []*lake.Part
@@ -44,7 +48,9 @@ func (d *DB) verify(ctx context.Context, m *lake.Manifest) error {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				if err := lake.VerifyPart(d.root, todo[i]); err != nil {
+				p := *todo[i]
+				p.Path = d.places.of(todo[i])
+				if err := lake.VerifyPart(d.root, &p); err != nil {
 					return err
 				}
 				good[i] = true
@@ -75,9 +81,11 @@ func (d *DB) damage(ctx context.Context, err error) error {
 	name, _, _ = strings.Cut(name, `"`)
 	m := d.snapshot()
 	for i := range m.Parts {
-		if p := &m.Parts[i]; filepath.FromSlash(p.Path) == name {
+		p := m.Parts[i]
+		p.Path = d.places.of(&p)
+		if filepath.FromSlash(p.Path) == name {
 			var bad *lake.DamagedError
-			if verr := lake.VerifyWhole(ctx, d.root, p); errors.As(verr, &bad) {
+			if verr := lake.VerifyWhole(ctx, d.root, &p); errors.As(verr, &bad) {
 				return bad
 			}
 		}

@@ -26,32 +26,41 @@ func macros() []string {
 
 // views returns the statements that make the views of a manifest.
 func (d *DB) views(m *lake.Manifest) []string {
-	out := d.rollupViews(m)
+	out := append(d.rawViews(rawSchema, m), rollupView(),
+		replaceView("conn", connSelect(rawSchema+"."+wholeTable)),
+		replaceView("conn_records", connSelect(rawSchema+"."+recordsTable)),
+		replaceView("flow", flowsOf(rawSchema, rolled(m), "")),
+	)
 	for _, t := range lake.Tables() {
-		if t.Name == lake.ConnTable {
-			out = append(out, d.connViews(m)...)
-			out = append(out,
-				replaceView("conn", connSelect(wholeTable)),
-				replaceView("conn_records", connSelect(recordsTable)),
-				replaceView("flow", flowsOf(rolled(m), "")),
-			)
-			continue
+		if t.Name != lake.ConnTable {
+			out = append(out, intelView(&t))
 		}
-		out = append(out, d.rawView(m, &t), intelView(&t))
+	}
+	return out
+}
+
+// rawViews returns the statements that make the views for our own queries, in a
+// schema.
+func (d *DB) rawViews(schema string, m *lake.Manifest) []string {
+	out := d.connViews(schema, m)
+	for _, t := range append(lake.Tables(), lake.Rollup()) {
+		if t.Name != lake.ConnTable {
+			out = append(out, d.rawView(schema, m, &t))
+		}
 	}
 	return out
 }
 
 // rawView returns the view of a table's parts. Their list comes from the
 // manifest, never from the directory.
-func (d *DB) rawView(m *lake.Manifest, t *lake.Table) string {
+func (d *DB) rawView(schema string, m *lake.Manifest, t *lake.Table) string {
 	var parts []*lake.Part
 	for i := range m.Parts {
 		if m.Parts[i].Kind == t.Name {
 			parts = append(parts, &m.Parts[i])
 		}
 	}
-	return replaceView(rawSchema+"."+ident(t.Name), d.partsSelect(t, parts))
+	return replaceView(schema+"."+ident(t.Name), d.partsSelect(t, parts))
 }
 
 // durationSQL is the time between the first and the last packet, in seconds.
@@ -117,9 +126,9 @@ const flowKey = "src, dst, proto, dport, type"
 
 // flowSelect groups the connections of a raw table that fulfill a condition ("" is
 // none) to flows.
-func flowSelect(table, where string, extra ...string) string {
+func flowSelect(schema, table, where string, extra ...string) string {
 	s := "SELECT " + strings.Join(append(flowColumns(), extra...), ", ") +
-		" FROM " + rawSchema + "." + table + " AS conn"
+		" FROM " + schema + "." + table + " AS conn"
 	if where != "" {
 		s += " WHERE " + where
 	}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"weir/capture"
+	"weir/internal/flow"
+	"weir/internal/sensor"
+	"weir/store/lake"
+)
+
+// summarize prints what was read and what came out of it; lost is what the store
+// did not take.
+func summarize(w io.Writer, in capture.Stats, out sensor.Stats, lost lake.Records, took time.Duration, o *options) {
+	seconds := max(took.Seconds(), 1e-9)
+	fmt.Fprintf(w, "packets      %d (%d bytes) in %.2f s, %.0f packets/s\n",
+		in.Packets, in.Bytes, took.Seconds(), float64(in.Packets)/seconds)
+	if in.Packets > in.Delivered {
+		var reasons []string
+		for i, n := range in.Rejected {
+			if n > 0 {
+				reasons = append(reasons, fmt.Sprintf("%s %d", capture.Reason(i), n))
+			}
+		}
+		fmt.Fprintf(w, "rejected     %d: %s\n", in.Packets-in.Delivered, strings.Join(reasons, ", "))
+	}
+	if len(o.interfaces) > 0 {
+		fmt.Fprintf(w, "lost         %d: %s\n", in.Lost.Sum(), strings.Join(lossesOf(in.Lost), ", "))
+	}
+	fmt.Fprintf(w, "connections  %d", out.Connections)
+	if n := out.Table.EndedEarly; n > 0 {
+		fmt.Fprintf(w, ", %d of them ended early to stay within %s of memory", n, o.memory.String())
+	}
+	fmt.Fprintln(w)
+	if limits := limitsReached(out); len(limits) > 0 {
+		fmt.Fprintf(w, "limits       %s\n", strings.Join(limits, ", "))
+	}
+	intel := make([]string, len(out.Intel))
+	for i, k := range flow.Kinds() {
+		intel[i] = fmt.Sprintf("%s %d", k.Name, out.Intel[i])
+	}
+	fmt.Fprintf(w, "intel        %s\n", strings.Join(intel, ", "))
+	if o.store != "none" {
+		fmt.Fprintf(w, "store        %s", o.store)
+		if lost != (lake.Records{}) {
+			fmt.Fprintf(w, ", without %d records of connections and %d of intel that it did not take", lost.Conns, lost.Intel)
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+// lossesOf says how many packets of interfaces were lost, by reason.
+func lossesOf(l capture.Losses) []string {
+	return []string{
+		fmt.Sprintf("kernel %d", l.Kernel), fmt.Sprintf("interface %d", l.Interface),
+		fmt.Sprintf("overload %d", l.Overload), fmt.Sprintf("unread %d", l.Unread),
+	}
+}
+
+// limitsReached says what was ignored or given up, and how often.
+func limitsReached(s sensor.Stats) []string {
+	var out []string
+	for _, x := range []struct {
+		n    uint64
+		what string
+	}{
+		{s.Table.IgnoredChecksum, "packets with a wrong checksum"},
+		{s.Table.IgnoredHeader, "packets with a bad TCP header"},
+		{s.Table.HistoryLettersLost, "letters of long histories"},
+		{s.Reassembly.Conflicts, "TCP segments that contradict an earlier copy"},
+		{s.Reassembly.NotKept, "TCP segments not kept"},
+		{s.Reassembly.Skipped, "TCP streams given up"},
+		{s.Dissect.SessionFull, "dissected streams given up for their size"},
+		{s.Dissect.MemoryFull, "dissected streams cut for lack of memory"},
+		{s.Dissect.RecordsDropped, "records of connections with too many"},
+	} {
+		if x.n > 0 {
+			out = append(out, fmt.Sprintf("%d %s", x.n, x.what))
+		}
+	}
+	return out
+}
