@@ -17,6 +17,10 @@ const (
 	retainEvery  = 10 * time.Minute
 )
 
+// compactShare is the part of the memory cap that merging parts may take. With
+// the least cap it is lake.MinCompactMemory.
+const compactShare = 1.0 / 8
+
 // maintain merges small parts and sums up days that are over, and removes what
 // is too old or too much, in the background.
 func (l *listening) maintain(ctx context.Context) error {
@@ -47,7 +51,7 @@ func (l *listening) compact(ctx context.Context) {
 	err := lake.LowPriority(func(err error) {
 		l.log.Debug("merge parts at normal priority", slog.Any("err", err))
 	}, func() (err error) {
-		stats, err = l.lake.Compact(ctx, lake.CompactConfig{})
+		stats, err = l.lake.Compact(ctx, lake.CompactConfig{Memory: int64(float64(l.o.memory) * compactShare)})
 		return err
 	})
 	switch {

@@ -30,6 +30,10 @@ type CompactConfig struct {
 	QuietFor time.Duration
 	// MinRollup is how many rows a day must have to be rolled up (default 10,000).
 	MinRollup int64
+	// Memory is about what a call may take, in bytes (default 256 MB). With less
+	// than MinCompactMemory it takes that. Less memory means smaller row groups
+	// and dictionaries, and roll-ups that are made in more steps.
+	Memory int64
 	// All merges whatever can be merged, days that go on included, however few
 	// the rows.
 	All bool
@@ -69,6 +73,10 @@ func (c CompactConfig) withDefaults() CompactConfig {
 		c.MinRollup = 10_000
 	}
 	c.MinRollup = max(c.MinRollup, 1)
+	if c.Memory == 0 {
+		c.Memory = defaultCompactMemory
+	}
+	c.Memory = max(c.Memory, MinCompactMemory)
 	if c.Progress == nil {
 		c.Progress = func(int64) {}
 	}
@@ -83,12 +91,12 @@ const (
 
 // Compact merges small parts, and rolls up the flows of days that are over. One
 // process does so at a time: with another one at it, the error is
-// ErrCompacting. It needs about 300 MB at most, whatever the number of parts,
-// works in the goroutine that calls it, and is cheap where there is nothing to
-// do. Each merge and each roll-up is a change of its own: after an error, or
+// ErrCompacting. It takes no more memory for more parts or larger ones, works in
+// the goroutine that calls it, and is cheap where there is nothing to do. Each merge and each roll-up is a change of its own: after an error, or
 // when ctx ends, what was done so far stays.
 func (l *Lake) Compact(ctx context.Context, cfg CompactConfig) (CompactStats, error) {
 	c := &compactor{lake: l, cfg: cfg.withDefaults(), sets: make(map[string]*partSet)}
+	c.budget = newBudget(c.cfg.Memory)
 	err := c.run(ctx)
 	if err != nil {
 		err = fmt.Errorf("compact store: %w", err)
@@ -98,11 +106,12 @@ func (l *Lake) Compact(ctx context.Context, cfg CompactConfig) (CompactStats, er
 
 // compactor is one call of Compact.
 type compactor struct {
-	lake  *Lake
-	cfg   CompactConfig
-	stats CompactStats
-	rows  int64 // read so far
-	buf   []byte
+	lake   *Lake
+	cfg    CompactConfig
+	budget budget
+	stats  CompactStats
+	rows   int64 // read so far
+	buf    []byte
 
 	// Of the directory where parts are written, made when the first one is.
 	id, dir string
@@ -167,8 +176,14 @@ func (l *Lake) lockCompaction() (*os.File, error) {
 	return f, nil
 }
 
-// set returns the open parts of a table in the compactor's own directory.
+// set returns the open parts of a table in the compactor's own directory. The
+// encoders of other tables, of which no part is open, are let go.
 func (c *compactor) set(t *Table) (*partSet, error) {
+	for name, s := range c.sets {
+		if name != t.Name {
+			s.spare = nil
+		}
+	}
 	if s := c.sets[t.Name]; s != nil {
 		return s, nil
 	}
@@ -186,7 +201,7 @@ func (c *compactor) set(t *Table) (*partSet, error) {
 	}
 	s := &partSet{
 		table: *t, schema: schemaOf(t), dir: c.dir, id: c.id, vers: c.lake.version, codec: c.codec,
-		seq: new(atomic.Int64),
+		seq: new(atomic.Int64), dictionary: c.budget.dictionary,
 	}
 	c.sets[t.Name] = s
 	return s, nil
@@ -406,20 +421,17 @@ func (c *compactor) concat(ctx context.Context, group []Part) (out []Part, bad i
 	if err != nil {
 		return nil, -1, err
 	}
-	r := &partReader{table: table, data: c.buf}
+	r := &partReader{table: table, data: c.buf, keep: c.budget.file}
 	defer func() {
 		r.close()
 		c.buf = r.data
 	}()
 	for i := range group {
-		if err := r.open(c.lake.path, &group[i]); err != nil {
-			return nil, i, err
+		if err := r.open(ctx, c.lake.path, &group[i]); err != nil {
+			return nil, c.blame(err, i), err
 		}
 		if err := c.copyRows(ctx, p, r); err != nil {
-			if errors.Is(err, errUnfit) {
-				return nil, i, err
-			}
-			return nil, -1, err
+			return nil, c.blame(err, i), err
 		}
 	}
 	if err := set.finishAll(); err != nil {
@@ -436,6 +448,14 @@ func (c *compactor) concat(ctx context.Context, group []Part) (out []Part, bad i
 	}
 	sumUp(&part, group)
 	return []Part{part}, -1, nil
+}
+
+// blame returns the number of a part if an error is its fault, -1 if not.
+func (c *compactor) blame(err error, i int) int {
+	if errors.Is(err, errUnfit) {
+		return i
+	}
+	return -1
 }
 
 // sumUp fills in what a merged part has from its inputs.
@@ -475,7 +495,7 @@ func (c *compactor) copyRows(ctx context.Context, p *partWriter, r *partReader) 
 				return partError(err)
 			}
 		}
-		if err := p.endChunk(n, groupBytes); err != nil {
+		if err := p.endChunk(n, c.budget.group); err != nil {
 			return partError(err)
 		}
 		c.rows += int64(n)

@@ -22,8 +22,9 @@ var compactNow = lake.CompactConfig{MinAge: -1, QuietFor: -1}
 // compactResult is what a child process reports of a compaction.
 type compactResult struct {
 	lake.CompactStats
-	CPU float64 // seconds
-	RSS int64   // bytes at most
+	CPU   float64 // seconds
+	RSS   int64   // bytes at most
+	Grown int64   // of these, what came with the compaction
 }
 
 // compactJob is a child process that compacts once.
@@ -32,13 +33,22 @@ func compactJob(l *lake.Lake) error {
 	if err != nil {
 		return err
 	}
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+	cpu, err := cpuTime()
+	if err != nil {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(compactResult{
-		CompactStats: s, CPU: float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9, RSS: u.Maxrss << 10,
-	})
+	rss, err := status("VmHWM")
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(compactResult{CompactStats: s, CPU: cpu, RSS: rss})
+}
+
+// cpuTime returns the seconds that the process has run.
+func cpuTime() (float64, error) {
+	var u syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9, err
 }
 
 // compactEndlessJob is a child process that compacts until it is killed.

@@ -72,6 +72,12 @@ func processJob(job string, l *lake.Lake) error {
 			return err
 		}
 		return publishJob(l, id, base, d)
+	case "compact-within": // compact-within MEMORY LIMIT
+		var memory, limit int64
+		if _, err := fmt.Sscan(arg, &memory, &limit); err != nil {
+			return err
+		}
+		return compactWithinJob(l, memory, limit)
 	case "lock": // keeps the store's lock
 		f, err := os.OpenFile(filepath.Join(l.Path(), ".lock"), os.O_RDWR, 0)
 		if err != nil {
