@@ -278,8 +278,7 @@ func (m *Manifest) irreplaceable() map[string]bool {
 	ids := map[string]bool{"": true}
 	for i := range m.Imports {
 		imp := &m.Imports[i]
-		ids[imp.ID] = (imp.Source == "live" || imp.Source == "stdin") &&
-			!slices.ContainsFunc(imp.Inputs, func(in Input) bool { return in.Sum != "" })
+		ids[imp.ID] = (imp.Source == "live" || imp.Source == "stdin") && !imp.identified()
 	}
 	return ids
 }

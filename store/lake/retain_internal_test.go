@@ -3,8 +3,11 @@
 package lake
 
 import (
+	"strconv"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestClockJumps(t *testing.T) {
@@ -32,5 +35,49 @@ func TestClockJumps(t *testing.T) {
 		if by != s.by || recent != s.recent {
 			t.Errorf("%s: jumped() = %v, %v, want %v, %v", s.name, by, recent, s.by, s.recent)
 		}
+	}
+}
+
+// TestForget: what is known of imports does not grow for ever, and files stay
+// known.
+func TestForget(t *testing.T) {
+	files := []Input{{Name: "a.pcap", Sum: "1"}}
+	m := &Manifest{
+		Parts: []Part{{Import: "named", MinTS: 100}, {MinTS: 50}},
+		Imports: []Import{
+			{ID: "old", Last: 49},
+			{ID: "empty"},
+			{ID: "file", Inputs: files, Last: 10},
+			{ID: "open", Open: true},
+			{ID: "named", Last: 20},
+			{ID: "merged", Last: 50},
+		},
+	}
+	ids := func() (ids []string) {
+		for i := range m.Imports {
+			ids = append(ids, m.Imports[i].ID)
+		}
+		return ids
+	}
+	m.forget()
+	if diff := cmp.Diff([]string{"file", "open", "named", "merged"}, ids()); diff != "" {
+		t.Errorf("after forget (-want +got):\n%s", diff)
+	}
+	m.Parts = nil
+	m.forget()
+	if diff := cmp.Diff([]string{"file", "open"}, ids()); diff != "" {
+		t.Errorf("after all parts went (-want +got):\n%s", diff)
+	}
+	m.Parts = []Part{{Import: "5"}}
+	for i := range maxEnded + 10 {
+		m.Imports = append(m.Imports, Import{ID: strconv.Itoa(i), Last: 1 << 60})
+	}
+	m.forgetEnded()
+	want := []string{"file", "open", "5"} // which has a part
+	for i := 10; i < maxEnded+10; i++ {
+		want = append(want, strconv.Itoa(i))
+	}
+	if diff := cmp.Diff(want, ids()); diff != "" {
+		t.Errorf("after many restarts (-want +got):\n%s", diff)
 	}
 }
