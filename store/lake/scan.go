@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,7 +109,7 @@ const loadChunk = 1 << 20
 // small.
 func (r *partReader) load(ctx context.Context, root string, p *Part) (in io.ReaderAt, err error) {
 	f, err := os.Open(filepath.Join(root, filepath.FromSlash(p.Path)))
-	if missing(err) {
+	if missing(err) || errors.Is(err, fs.ErrPermission) {
 		return nil, unfit(p, "%w", err)
 	}
 	if err != nil {
