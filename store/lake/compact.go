@@ -138,7 +138,7 @@ func (c *compactor) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, group := range c.plan(m) {
+	for _, group := range c.plan(m, time.Now()) {
 		if err := c.merge(ctx, group); err != nil {
 			return err
 		}
@@ -146,7 +146,7 @@ func (c *compactor) run(ctx context.Context) (err error) {
 	if m, err = c.lake.Manifest(); err != nil {
 		return err
 	}
-	for _, day := range c.planRollups(m) {
+	for _, day := range c.planRollups(m, time.Now()) {
 		if err := c.rollup(ctx, day); err != nil {
 			return err
 		}
@@ -227,7 +227,7 @@ func (c *compactor) leave(p *Part, err error) (bool, error) {
 type mergeKey struct{ kind, day, imp, rollup string }
 
 // plan returns groups of parts, each to become one part.
-func (c *compactor) plan(m *Manifest) [][]Part {
+func (c *compactor) plan(m *Manifest, now time.Time) [][]Part {
 	known := make(map[string]bool)
 	for _, t := range Tables() {
 		known[t.Name] = true
@@ -255,7 +255,6 @@ func (c *compactor) plan(m *Manifest) [][]Part {
 		return cmp.Or(strings.Compare(a.day, b.day), strings.Compare(a.kind, b.kind),
 			strings.Compare(a.imp, b.imp), strings.Compare(a.rollup, b.rollup))
 	})
-	now := time.Now()
 	var groups [][]Part
 	for _, key := range keys {
 		factor := float64(openFactor)

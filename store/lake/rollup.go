@@ -35,8 +35,7 @@ type rollupDay struct {
 }
 
 // planRollups returns the days to roll up.
-func (c *compactor) planRollups(m *Manifest) []rollupDay {
-	now := time.Now()
+func (c *compactor) planRollups(m *Manifest, now time.Time) []rollupDay {
 	byDay := make(map[string]*rollupDay)
 	for i := range m.Parts {
 		p := m.Parts[i]
