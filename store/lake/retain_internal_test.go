@@ -3,6 +3,7 @@
 package lake
 
 import (
+	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -79,5 +80,37 @@ func TestForget(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, ids()); diff != "" {
 		t.Errorf("after many restarts (-want +got):\n%s", diff)
+	}
+}
+
+// TestPurgeClock: what was replaced before the clock was set back does not stay
+// for years.
+func TestPurgeClock(t *testing.T) {
+	l, err := newLake(t.TempDir(), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	for _, tc := range []struct {
+		age  time.Duration
+		gone bool
+	}{
+		{0, false},
+		{9 * time.Minute, false},
+		{11 * time.Minute, true},
+		{-30 * time.Minute, false},
+		{-2 * time.Hour, true},
+		{-100_000 * time.Hour, true},
+	} {
+		dir := l.join(oldName, strconv.FormatInt(now.Add(-tc.age).UnixNano(), 10))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.purge(now); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(dir); missing(err) != tc.gone {
+			t.Errorf("replaced %v ago: Stat() = %v, want it gone: %v", tc.age, err, tc.gone)
+		}
 	}
 }

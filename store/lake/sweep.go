@@ -156,7 +156,11 @@ func (l *Lake) purge(now time.Time) error {
 	}
 	for _, e := range entries {
 		ns, err := strconv.ParseInt(e.Name(), 10, 64)
-		if err != nil || now.Sub(time.Unix(0, ns)) < l.grace {
+		if err != nil {
+			continue
+		}
+		// A time in the future is that of a clock that was set back since.
+		if age := now.Sub(time.Unix(0, ns)); age < l.grace && age > -fileAhead {
 			continue
 		}
 		if err := os.RemoveAll(l.join(oldName, e.Name())); err != nil {
