@@ -95,7 +95,7 @@ const (
 // the goroutine that calls it, and is cheap where there is nothing to do. Each merge and each roll-up is a change of its own: after an error, or
 // when ctx ends, what was done so far stays.
 func (l *Lake) Compact(ctx context.Context, cfg CompactConfig) (CompactStats, error) {
-	c := &compactor{lake: l, cfg: cfg.withDefaults(), sets: make(map[string]*partSet)}
+	c := &compactor{lake: l, cfg: cfg.withDefaults(), sets: make(map[tableVersion]*partSet)}
 	c.budget = newBudget(c.cfg.Memory)
 	err := c.run(ctx)
 	if err != nil {
@@ -117,7 +117,14 @@ type compactor struct {
 	id, dir string
 	lock    *os.File
 	codec   *codec
-	sets    map[string]*partSet
+	sets    map[tableVersion]*partSet
+	seq     atomic.Int64 // numbers the parts
+}
+
+// tableVersion is a table with the columns of a time.
+type tableVersion struct {
+	name   string
+	schema int
 }
 
 func (c *compactor) run(ctx context.Context) (err error) {
@@ -179,12 +186,13 @@ func (l *Lake) lockCompaction() (*os.File, error) {
 // set returns the open parts of a table in the compactor's own directory. The
 // encoders of other tables, of which no part is open, are let go.
 func (c *compactor) set(t *Table) (*partSet, error) {
-	for name, s := range c.sets {
-		if name != t.Name {
+	key := tableVersion{t.Name, t.Schema}
+	for other, s := range c.sets {
+		if other != key {
 			s.spare = nil
 		}
 	}
-	if s := c.sets[t.Name]; s != nil {
+	if s := c.sets[key]; s != nil {
 		return s, nil
 	}
 	if c.dir == "" {
@@ -201,9 +209,9 @@ func (c *compactor) set(t *Table) (*partSet, error) {
 	}
 	s := &partSet{
 		table: *t, schema: schemaOf(t), dir: c.dir, id: c.id, vers: c.lake.version, codec: c.codec,
-		seq: new(atomic.Int64), dictionary: c.budget.dictionary,
+		seq: &c.seq, dictionary: c.budget.dictionary,
 	}
-	c.sets[t.Name] = s
+	c.sets[key] = s
 	return s, nil
 }
 
@@ -224,7 +232,10 @@ func (c *compactor) leave(p *Part, err error) (bool, error) {
 }
 
 // mergeKey is what parts must share to be merged.
-type mergeKey struct{ kind, day, imp, rollup string }
+type mergeKey struct {
+	kind, day, imp, rollup string
+	schema                 int // so that no value is made up
+}
 
 // plan returns groups of parts, each to become one part.
 func (c *compactor) plan(m *Manifest, now time.Time) [][]Part {
@@ -239,7 +250,7 @@ func (c *compactor) plan(m *Manifest, now time.Time) [][]Part {
 		if !known[p.Kind] || p.fill() >= fullPart || c.lake.unfit.has(p.Path) {
 			continue
 		}
-		key := mergeKey{p.Kind, p.Day, p.Import, p.Rollup}
+		key := mergeKey{p.Kind, p.Day, p.Import, p.Rollup, p.Schema}
 		if shared[p.Import] {
 			key.imp = ""
 		}
@@ -253,7 +264,7 @@ func (c *compactor) plan(m *Manifest, now time.Time) [][]Part {
 	}
 	slices.SortFunc(keys, func(a, b mergeKey) int {
 		return cmp.Or(strings.Compare(a.day, b.day), strings.Compare(a.kind, b.kind),
-			strings.Compare(a.imp, b.imp), strings.Compare(a.rollup, b.rollup))
+			strings.Compare(a.imp, b.imp), strings.Compare(a.rollup, b.rollup), cmp.Compare(a.schema, b.schema))
 	})
 	var groups [][]Part
 	for _, key := range keys {
@@ -401,7 +412,7 @@ func (c *compactor) merge(ctx context.Context, group []Part) error {
 // concat writes a part with the rows of others, one after the other. bad is
 // the number of the one that cannot be read, -1 if there is none.
 func (c *compactor) concat(ctx context.Context, group []Part) (out []Part, bad int, err error) {
-	table := tableNamed(group[0].Kind)
+	table := tableOf(group[0].Kind, group[0].Schema)
 	set, err := c.set(table)
 	if err != nil {
 		return nil, -1, err
@@ -501,10 +512,15 @@ func (c *compactor) copyRows(ctx context.Context, p *partWriter, r *partReader) 
 	}
 }
 
-// tableNamed returns a table, nil if there is none of that name.
-func tableNamed(name string) *Table {
+// tableOf returns a table as it was when parts had a schema, nil if there is
+// none of that name.
+func tableOf(name string, schema int) *Table {
 	for _, t := range append(Tables(), Rollup()) {
 		if t.Name == name {
+			if schema < t.Schema {
+				t.Schema = schema
+				t.Columns = slices.DeleteFunc(t.Columns, func(c Column) bool { return c.Since > schema })
+			}
 			return &t
 		}
 	}

@@ -102,9 +102,9 @@ func cloneLake(t *testing.T, l *lake.Lake) *lake.Lake {
 
 // TestCompactMemory compacts in processes with little memory.
 func TestCompactMemory(t *testing.T) {
-	conns, perPart := 60_000, 2000
+	conns, perPart := 40_000, 2000
 	if os.Getenv("WEIR_TEST_PERF") != "" {
-		conns, perPart = 1_000_000, 5000
+		conns, perPart = 300_000, 2500
 	} else if testing.Short() {
 		t.Skip("takes some seconds")
 	}
@@ -115,7 +115,7 @@ func TestCompactMemory(t *testing.T) {
 	}
 	for _, tc := range []struct{ memory, limit int64 }{
 		{lake.MinCompactMemory, 128e6}, {32e6, 256e6}, {128e6, 1 << 30},
-		{lake.MinCompactMemory, 0}, {64e6, 0}, {0, 0},
+		{lake.MinCompactMemory, 0}, {0, 0},
 	} {
 		t.Run(fmt.Sprintf("%dM of %dM", tc.memory/1e6, tc.limit/1e6), func(t *testing.T) {
 			l := cloneLake(t, l)
@@ -149,9 +149,9 @@ func TestCompactMemory(t *testing.T) {
 
 // TestCompactStops measures how soon compaction ends when it is told to.
 func TestCompactStops(t *testing.T) {
-	conns, perPart, stops := 30_000, 1000, 10
+	conns, perPart, stops := 20_000, 1000, 6
 	if os.Getenv("WEIR_TEST_PERF") != "" {
-		conns, perPart, stops = 200_000, 2000, 10
+		conns, perPart, stops = 100_000, 2000, 10
 	}
 	l := newLake(t)
 	day := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
