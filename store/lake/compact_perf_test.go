@@ -57,13 +57,17 @@ func cpuTime() (float64, error) {
 	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9, err
 }
 
-// compactEndlessJob is a child process that compacts until it is killed.
+// compactEndlessJob is a child process that compacts until it is killed. It
+// writes a byte each time that it has read some rows.
 func compactEndlessJob(l *lake.Lake) error {
 	fmt.Println("ready")
+	cfg := compactNow
+	cfg.Progress = func(int64) { fmt.Print(".") }
 	for {
-		if _, err := l.Compact(context.Background(), compactNow); err != nil {
+		if _, err := l.Compact(context.Background(), cfg); err != nil {
 			return err
 		}
+		fmt.Print(".")
 	}
 }
 
