@@ -307,6 +307,8 @@ func TestCompactKill(t *testing.T) {
 	kills := 20
 	if os.Getenv("WEIR_TEST_KILL") != "" {
 		kills = 100
+	} else if testing.Short() {
+		kills = 4
 	}
 	l := newLake(t)
 	first := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
