@@ -30,16 +30,23 @@ write to the store and query it meanwhile. A running sensor does the same by
 itself.
 
 What came in during the last minute waits for the next time, and so do days that
-go on while they have few parts.`,
+go on while they have few parts. It takes 256 MB of memory, or what --memory says,
+16 MB at least.`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.runCompact(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var memory int64 // what is good for queries is more than it needs
+			if cmd.Flags().Changed("memory") {
+				memory = int64(o.memory)
+			}
+			return o.runCompact(cmd.Context(), memory)
+		},
 	}
 	cmd.Flags().BoolVar(&o.compact.all, "all", false, "merge whatever can be merged, now, and roll up days that ended lately")
 	cmd.Flags().BoolVarP(&o.compact.quiet, "quiet", "q", false, "print nothing but errors")
 	return cmd
 }
 
-func (o *options) runCompact(ctx context.Context) error {
+func (o *options) runCompact(ctx context.Context, memory int64) error {
 	if o.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("gave up after %v", o.timeout))
@@ -53,6 +60,7 @@ func (o *options) runCompact(ctx context.Context) error {
 	if o.compact.all {
 		cfg = lake.CompactConfig{All: true, MinAge: -1, ClosedAfter: -1, QuietFor: -1, MinRollup: -1}
 	}
+	cfg.Memory = memory
 	progress := o.progress()
 	cfg.Progress = progress.rows
 	s, err := l.Compact(ctx, cfg)

@@ -148,6 +148,15 @@ func (r *flowRow) merge(o *flowRow) {
 	r.hours = append(r.hours, o.hours...)
 }
 
+// values returns how many values the row holds.
+func (r *flowRow) values() int {
+	n := len(r.hours)
+	for i := range r.sets {
+		n += len(r.sets[i])
+	}
+	return n
+}
+
 // set makes the row a copy of another one.
 func (r *flowRow) set(o *flowRow) {
 	sets, hours := r.sets, r.hours
@@ -179,10 +188,12 @@ func (r *flowRow) tidy() {
 
 // aggregate holds flows in memory, their sets as lists in shared slices.
 type aggregate struct {
+	most  int // bytes to hold
 	index map[dayFlow]int32
 	flows []aggregateFlow
 	nodes []setNode
 	hours []hourNode
+	order []int32 // of flows, when they are sorted
 }
 
 type aggregateFlow struct {
@@ -200,16 +211,13 @@ type hourNode struct {
 	next int32
 }
 
-// What is held in memory, and how far duplicates are looked for: the rest goes
-// when the flow is written.
-const (
-	aggregateBytes = 48 << 20
-	lookback       = 16
-)
+// lookback is how far duplicates are looked for: the rest goes when the flow is
+// written.
+const lookback = 16
 
 // full reports whether the flows should be written.
 func (a *aggregate) full() bool {
-	return len(a.flows)*200+len(a.nodes)*8+len(a.hours)*24 >= aggregateBytes
+	return len(a.flows)*200+len(a.nodes)*8+len(a.hours)*24 >= a.most
 }
 
 func (a *aggregate) reset() {
@@ -269,11 +277,34 @@ func (a *aggregate) hour(f *aggregateFlow, hour int32, count int64) {
 	f.hours = int32(len(a.hours) - 1)
 }
 
+// stopEvery is how often long loops ask whether to stop.
+const stopEvery = 1024
+
 // sorted calls yield with every flow, in order. The row is valid during the call.
-func (a *aggregate) sorted(t *texts, yield func(*flowRow) error) error {
-	slices.SortFunc(a.flows, func(x, y aggregateFlow) int { return t.compare(&x.dayFlow, &y.dayFlow) })
-	var r flowRow
+func (a *aggregate) sorted(t *texts, stop func() error, yield func(*flowRow) error) error {
+	a.order = slices.Grow(a.order[:0], len(a.flows))
 	for i := range a.flows {
+		a.order = append(a.order, int32(i))
+	}
+	var stopped error
+	compared := 0
+	slices.SortFunc(a.order, func(x, y int32) int {
+		if compared++; compared%stopEvery == 0 && stopped == nil {
+			stopped = stop()
+		}
+		if stopped != nil {
+			return 0 // what is in order already is sorted soon
+		}
+		return t.compare(&a.flows[x].dayFlow, &a.flows[y].dayFlow)
+	})
+	var r flowRow
+	for n, i := range a.order {
+		if n%stopEvery == 0 && stopped == nil {
+			stopped = stop()
+		}
+		if stopped != nil {
+			return stopped
+		}
 		f := &a.flows[i]
 		r.dayFlow, r.sums, r.first, r.last = f.dayFlow, f.sums, f.first, f.last
 		for set := range r.sets {

@@ -155,13 +155,17 @@ func (l *Lake) swap(dir string, old, also, parts []Part, change func(*Manifest))
 		}
 		if done = err == nil || isUnsynced(err); !done {
 			undo()
+		}
+		if err != nil {
+			// After a power failure the manifest may be the one before: what that
+			// names stays where it is until a sweep.
 			return err
 		}
 		// What goes wrong with old files is mended by the next sweep.
 		if rerr := l.retire(old); rerr != nil {
 			l.log.Warn("retire parts", slog.Any("err", rerr))
 		}
-		return err
+		return nil
 	})
 	return done, err
 }

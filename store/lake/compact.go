@@ -30,6 +30,10 @@ type CompactConfig struct {
 	QuietFor time.Duration
 	// MinRollup is how many rows a day must have to be rolled up (default 10,000).
 	MinRollup int64
+	// Memory is about what a call may take, in bytes (default 256 MB). With less
+	// than MinCompactMemory it takes that. Less memory means smaller row groups
+	// and dictionaries, and roll-ups that are made in more steps.
+	Memory int64
 	// All merges whatever can be merged, days that go on included, however few
 	// the rows.
 	All bool
@@ -69,6 +73,10 @@ func (c CompactConfig) withDefaults() CompactConfig {
 		c.MinRollup = 10_000
 	}
 	c.MinRollup = max(c.MinRollup, 1)
+	if c.Memory == 0 {
+		c.Memory = defaultCompactMemory
+	}
+	c.Memory = max(c.Memory, MinCompactMemory)
 	if c.Progress == nil {
 		c.Progress = func(int64) {}
 	}
@@ -83,12 +91,12 @@ const (
 
 // Compact merges small parts, and rolls up the flows of days that are over. One
 // process does so at a time: with another one at it, the error is
-// ErrCompacting. It needs about 300 MB at most, whatever the number of parts,
-// works in the goroutine that calls it, and is cheap where there is nothing to
-// do. Each merge and each roll-up is a change of its own: after an error, or
+// ErrCompacting. It takes no more memory for more parts or larger ones, works in
+// the goroutine that calls it, and is cheap where there is nothing to do. Each merge and each roll-up is a change of its own: after an error, or
 // when ctx ends, what was done so far stays.
 func (l *Lake) Compact(ctx context.Context, cfg CompactConfig) (CompactStats, error) {
-	c := &compactor{lake: l, cfg: cfg.withDefaults(), sets: make(map[string]*partSet)}
+	c := &compactor{lake: l, cfg: cfg.withDefaults(), sets: make(map[tableVersion]*partSet)}
+	c.budget = newBudget(c.cfg.Memory)
 	err := c.run(ctx)
 	if err != nil {
 		err = fmt.Errorf("compact store: %w", err)
@@ -98,17 +106,25 @@ func (l *Lake) Compact(ctx context.Context, cfg CompactConfig) (CompactStats, er
 
 // compactor is one call of Compact.
 type compactor struct {
-	lake  *Lake
-	cfg   CompactConfig
-	stats CompactStats
-	rows  int64 // read so far
-	buf   []byte
+	lake   *Lake
+	cfg    CompactConfig
+	budget budget
+	stats  CompactStats
+	rows   int64 // read so far
+	buf    []byte
 
 	// Of the directory where parts are written, made when the first one is.
 	id, dir string
 	lock    *os.File
 	codec   *codec
-	sets    map[string]*partSet
+	sets    map[tableVersion]*partSet
+	seq     atomic.Int64 // numbers the parts
+}
+
+// tableVersion is a table with the columns of a time.
+type tableVersion struct {
+	name   string
+	schema int
 }
 
 func (c *compactor) run(ctx context.Context) (err error) {
@@ -129,7 +145,7 @@ func (c *compactor) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, group := range c.plan(m) {
+	for _, group := range c.plan(m, time.Now()) {
 		if err := c.merge(ctx, group); err != nil {
 			return err
 		}
@@ -137,7 +153,7 @@ func (c *compactor) run(ctx context.Context) (err error) {
 	if m, err = c.lake.Manifest(); err != nil {
 		return err
 	}
-	for _, day := range c.planRollups(m) {
+	for _, day := range c.planRollups(m, time.Now()) {
 		if err := c.rollup(ctx, day); err != nil {
 			return err
 		}
@@ -167,9 +183,16 @@ func (l *Lake) lockCompaction() (*os.File, error) {
 	return f, nil
 }
 
-// set returns the open parts of a table in the compactor's own directory.
+// set returns the open parts of a table in the compactor's own directory. The
+// encoders of other tables, of which no part is open, are let go.
 func (c *compactor) set(t *Table) (*partSet, error) {
-	if s := c.sets[t.Name]; s != nil {
+	key := tableVersion{t.Name, t.Schema}
+	for other, s := range c.sets {
+		if other != key {
+			s.spare = nil
+		}
+	}
+	if s := c.sets[key]; s != nil {
 		return s, nil
 	}
 	if c.dir == "" {
@@ -186,9 +209,9 @@ func (c *compactor) set(t *Table) (*partSet, error) {
 	}
 	s := &partSet{
 		table: *t, schema: schemaOf(t), dir: c.dir, id: c.id, vers: c.lake.version, codec: c.codec,
-		seq: new(atomic.Int64),
+		seq: &c.seq, dictionary: c.budget.dictionary,
 	}
-	c.sets[t.Name] = s
+	c.sets[key] = s
 	return s, nil
 }
 
@@ -209,10 +232,13 @@ func (c *compactor) leave(p *Part, err error) (bool, error) {
 }
 
 // mergeKey is what parts must share to be merged.
-type mergeKey struct{ kind, day, imp, rollup string }
+type mergeKey struct {
+	kind, day, imp, rollup string
+	schema                 int // so that no value is made up
+}
 
 // plan returns groups of parts, each to become one part.
-func (c *compactor) plan(m *Manifest) [][]Part {
+func (c *compactor) plan(m *Manifest, now time.Time) [][]Part {
 	known := make(map[string]bool)
 	for _, t := range Tables() {
 		known[t.Name] = true
@@ -224,7 +250,7 @@ func (c *compactor) plan(m *Manifest) [][]Part {
 		if !known[p.Kind] || p.fill() >= fullPart || c.lake.unfit.has(p.Path) {
 			continue
 		}
-		key := mergeKey{p.Kind, p.Day, p.Import, p.Rollup}
+		key := mergeKey{p.Kind, p.Day, p.Import, p.Rollup, p.Schema}
 		if shared[p.Import] {
 			key.imp = ""
 		}
@@ -238,9 +264,8 @@ func (c *compactor) plan(m *Manifest) [][]Part {
 	}
 	slices.SortFunc(keys, func(a, b mergeKey) int {
 		return cmp.Or(strings.Compare(a.day, b.day), strings.Compare(a.kind, b.kind),
-			strings.Compare(a.imp, b.imp), strings.Compare(a.rollup, b.rollup))
+			strings.Compare(a.imp, b.imp), strings.Compare(a.rollup, b.rollup), cmp.Compare(a.schema, b.schema))
 	})
-	now := time.Now()
 	var groups [][]Part
 	for _, key := range keys {
 		factor := float64(openFactor)
@@ -263,8 +288,7 @@ func (m *Manifest) irreplaceable() map[string]bool {
 	ids := map[string]bool{"": true}
 	for i := range m.Imports {
 		imp := &m.Imports[i]
-		ids[imp.ID] = (imp.Source == "live" || imp.Source == "stdin") &&
-			!slices.ContainsFunc(imp.Inputs, func(in Input) bool { return in.Sum != "" })
+		ids[imp.ID] = (imp.Source == "live" || imp.Source == "stdin") && !imp.identified()
 	}
 	return ids
 }
@@ -388,7 +412,7 @@ func (c *compactor) merge(ctx context.Context, group []Part) error {
 // concat writes a part with the rows of others, one after the other. bad is
 // the number of the one that cannot be read, -1 if there is none.
 func (c *compactor) concat(ctx context.Context, group []Part) (out []Part, bad int, err error) {
-	table := tableNamed(group[0].Kind)
+	table := tableOf(group[0].Kind, group[0].Schema)
 	set, err := c.set(table)
 	if err != nil {
 		return nil, -1, err
@@ -406,20 +430,17 @@ func (c *compactor) concat(ctx context.Context, group []Part) (out []Part, bad i
 	if err != nil {
 		return nil, -1, err
 	}
-	r := &partReader{table: table, data: c.buf}
+	r := &partReader{table: table, data: c.buf, keep: c.budget.file}
 	defer func() {
 		r.close()
 		c.buf = r.data
 	}()
 	for i := range group {
-		if err := r.open(c.lake.path, &group[i]); err != nil {
-			return nil, i, err
+		if err := r.open(ctx, c.lake.path, &group[i]); err != nil {
+			return nil, c.blame(err, i), err
 		}
 		if err := c.copyRows(ctx, p, r); err != nil {
-			if errors.Is(err, errUnfit) {
-				return nil, i, err
-			}
-			return nil, -1, err
+			return nil, c.blame(err, i), err
 		}
 	}
 	if err := set.finishAll(); err != nil {
@@ -436,6 +457,14 @@ func (c *compactor) concat(ctx context.Context, group []Part) (out []Part, bad i
 	}
 	sumUp(&part, group)
 	return []Part{part}, -1, nil
+}
+
+// blame returns the number of a part if an error is its fault, -1 if not.
+func (c *compactor) blame(err error, i int) int {
+	if errors.Is(err, errUnfit) {
+		return i
+	}
+	return -1
 }
 
 // sumUp fills in what a merged part has from its inputs.
@@ -475,7 +504,7 @@ func (c *compactor) copyRows(ctx context.Context, p *partWriter, r *partReader) 
 				return partError(err)
 			}
 		}
-		if err := p.endChunk(n, groupBytes); err != nil {
+		if err := p.endChunk(n, c.budget.group); err != nil {
 			return partError(err)
 		}
 		c.rows += int64(n)
@@ -483,10 +512,15 @@ func (c *compactor) copyRows(ctx context.Context, p *partWriter, r *partReader) 
 	}
 }
 
-// tableNamed returns a table, nil if there is none of that name.
-func tableNamed(name string) *Table {
+// tableOf returns a table as it was when parts had a schema, nil if there is
+// none of that name.
+func tableOf(name string, schema int) *Table {
 	for _, t := range append(Tables(), Rollup()) {
 		if t.Name == name {
+			if schema < t.Schema {
+				t.Schema = schema
+				t.Columns = slices.DeleteFunc(t.Columns, func(c Column) bool { return c.Since > schema })
+			}
 			return &t
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -306,6 +307,8 @@ func TestCompactKill(t *testing.T) {
 	kills := 20
 	if os.Getenv("WEIR_TEST_KILL") != "" {
 		kills = 100
+	} else if testing.Short() {
+		kills = 4
 	}
 	l := newLake(t)
 	first := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
@@ -320,16 +323,10 @@ func TestCompactKill(t *testing.T) {
 		}
 		return day
 	}
-	// How long it takes here and now says when to kill.
-	other := newLake(t)
-	fill(other, 0)
-	start := time.Now()
-	compact(t, other, compactNow)
-	span := time.Since(start)
-
 	inside, merged := 0, 0
 	for i := range kills {
 		day := fill(l, i)
+		before := len(manifest(t, l).Parts)
 		cmd := job(t, "compact-endless", l.Path())
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -338,39 +335,44 @@ func TestCompactKill(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := out.Read(make([]byte, 6)); err != nil {
+		// By its progress, since a busy machine may take any time.
+		if _, err := io.ReadFull(out, make([]byte, len("ready\n")+i*37%60)); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(span * time.Duration(i*37%20) / 10)
+		time.Sleep(time.Duration(i%4) * time.Millisecond)
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait() // says that it was killed
 		inside += len(files(t, l, ".tmp", "*"))
-		start = time.Now()
+		start := time.Now()
 		openLake(t, l.Path())
 		if took := time.Since(start); took > 2*time.Second {
 			t.Errorf("the store took %v to open", took)
 		}
-		if rows, _ := checkStore(t, l); rows != int64(i+1)*conns {
-			t.Fatalf("%d rows after %d kills, want %d", rows, i+1, (i+1)*conns)
+		// All files are read now and then only: the store grows.
+		if i%10 == 9 {
+			if rows, _ := checkStore(t, l); rows != int64(i+1)*conns {
+				t.Fatalf("%d rows after %d kills, want %d", rows, i+1, (i+1)*conns)
+			}
 		}
 		if left := files(t, l, ".tmp", "*"); len(left) > 0 {
 			t.Errorf("after kill and open: %v", left)
 		}
-		if checkDay(t, l, day.Format(time.DateOnly), conns) < conns/perPart {
+		checkDay(t, l, day.Format(time.DateOnly), conns)
+		if len(manifest(t, l).Parts) < before {
 			merged++
 		}
 	}
-	t.Logf("%d of %d kills hit a compaction, %d days were merged", inside, kills, merged)
+	t.Logf("%d of %d kills hit a compaction, %d came after a merge", inside, kills, merged)
 	if inside < kills/5 || merged < kills/5 {
 		t.Errorf("only %d of %d kills hit a compaction, %d came after a merge", inside, kills, merged)
 	}
 }
 
 // checkDay checks that a day has so many different connections, and its
-// roll-up those that it covers. It returns the number of parts.
-func checkDay(t *testing.T, l *lake.Lake, day string, conns int) (parts int) {
+// roll-up those that it covers.
+func checkDay(t *testing.T, l *lake.Lake, day string, conns int) {
 	t.Helper()
 	uids := make(map[int64]bool)
 	counts := make(map[string]int64)
@@ -385,7 +387,6 @@ func checkDay(t *testing.T, l *lake.Lake, day string, conns int) (parts int) {
 		name := filepath.Join(l.Path(), p.Path)
 		switch p.Kind {
 		case lake.ConnTable:
-			parts++
 			for _, r := range readFile[counter](t, name) {
 				if uids[r.UID] {
 					t.Errorf("%s: uid %d is there twice", day, r.UID)
@@ -411,7 +412,6 @@ func checkDay(t *testing.T, l *lake.Lake, day string, conns int) (parts int) {
 			t.Errorf("%s: the roll-up %s counts %d connections too many", day, id, n)
 		}
 	}
-	return parts
 }
 
 func readFile[T any](t *testing.T, name string) []T {

@@ -141,7 +141,7 @@ func leafOf(t ColumnType) parquet.Node {
 }
 
 // newEncoder returns a Parquet writer for a table's parts.
-func newEncoder(schema *parquet.Schema, c *codec, version string) *parquet.GenericWriter[any] {
+func newEncoder(schema *parquet.Schema, c *codec, version string, dictionary int) *parquet.GenericWriter[any] {
 	return parquet.NewGenericWriter[any](nil, schema,
 		parquet.CreatedBy("weir", version, ""),
 		parquet.Compression(c),
@@ -150,7 +150,7 @@ func newEncoder(schema *parquet.Schema, c *codec, version string) *parquet.Gener
 		parquet.PageBufferSize(pageBytes),
 		// Bounds stand in the page index and for each column chunk already.
 		parquet.DataPageStatistics(false),
-		parquet.DictionaryMaxBytes(dictionaryBytes),
+		parquet.DictionaryMaxBytes(int64(dictionary)),
 	)
 }
 
@@ -284,12 +284,14 @@ type partSet struct {
 	vers   string
 	codec  *codec
 	seq    *atomic.Int64 // numbers the parts of the table within the import
-	clock  uint64
-	open   []*partWriter
-	spare  *partWriter
-	closed []Part
-	values []parquet.Value
-	text   []byte
+	// dictionary bounds those of columns, dictionaryBytes if 0.
+	dictionary int
+	clock      uint64
+	open       []*partWriter
+	spare      *partWriter
+	closed     []Part
+	values     []parquet.Value
+	text       []byte
 }
 
 // maxOpenDays bounds how many days of a table are written at the same time.
@@ -331,7 +333,7 @@ func (s *partSet) part(day int64) (*partWriter, error) {
 	p := s.spare
 	s.spare = nil
 	if p == nil {
-		p = &partWriter{encoder: newEncoder(s.schema, s.codec, s.vers)}
+		p = &partWriter{encoder: newEncoder(s.schema, s.codec, s.vers, cmp.Or(s.dictionary, dictionaryBytes))}
 	}
 	name := fmt.Sprintf("%s-%s-%05d%s", s.table.Name, s.id, s.seq.Add(1), partSuffix)
 	if err := p.open(filepath.Join(s.dir, name), day); err != nil {

@@ -72,6 +72,12 @@ func processJob(job string, l *lake.Lake) error {
 			return err
 		}
 		return publishJob(l, id, base, d)
+	case "compact-within": // compact-within MEMORY LIMIT
+		var memory, limit int64
+		if _, err := fmt.Sscan(arg, &memory, &limit); err != nil {
+			return err
+		}
+		return compactWithinJob(l, memory, limit)
 	case "lock": // keeps the store's lock
 		f, err := os.OpenFile(filepath.Join(l.Path(), ".lock"), os.O_RDWR, 0)
 		if err != nil {
@@ -331,19 +337,7 @@ func TestOwner(t *testing.T) {
 	const uid, gid = 54321, 54322
 	owners := func(path string) {
 		t.Helper()
-		err := filepath.WalkDir(path, func(name string, _ fs.DirEntry, err error) error {
-			var st unix.Stat_t
-			if err == nil {
-				err = unix.Lstat(name, &st)
-			}
-			if err == nil && st.Mode&unix.S_IFMT != unix.S_IFLNK && (st.Uid != uid || st.Gid != gid) {
-				t.Errorf("%s belongs to %d:%d, want %d:%d", name, st.Uid, st.Gid, uid, gid)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		wantOwner(t, path, uid, gid)
 	}
 	use := func(path string) {
 		t.Helper()
@@ -470,4 +464,22 @@ func TestOwner(t *testing.T) {
 			t.Errorf("Give() of what is no store = %v, want %v", err, lake.ErrNotStore)
 		}
 	})
+}
+
+// wantOwner checks that everything in a store belongs to a user.
+func wantOwner(t *testing.T, path string, uid, gid uint32) {
+	t.Helper()
+	err := filepath.WalkDir(path, func(name string, _ fs.DirEntry, err error) error {
+		var st unix.Stat_t
+		if err == nil {
+			err = unix.Lstat(name, &st)
+		}
+		if err == nil && st.Mode&unix.S_IFMT != unix.S_IFLNK && (st.Uid != uid || st.Gid != gid) {
+			t.Errorf("%s belongs to %d:%d, want %d:%d", name, st.Uid, st.Gid, uid, gid)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

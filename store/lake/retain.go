@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -248,25 +249,53 @@ func (m *Manifest) days() []ExpiredDay {
 	return days
 }
 
+// identified reports whether an import came from files, which stay known: reading
+// them again must not bring back what expired.
+func (imp *Import) identified() bool {
+	return slices.ContainsFunc(imp.Inputs, func(in Input) bool { return in.Sum != "" })
+}
+
 // forget drops imports of which nothing is left and that cannot come again:
 // those that ended, came from no file, and whose time is before that of every
-// part. Files stay known, so that reading them again does not bring back what
-// expired.
+// part.
 func (m *Manifest) forget() {
-	oldest := int64(0)
+	oldest := int64(math.MaxInt64)
 	named := make(map[string]bool)
 	for i := range m.Parts {
 		p := &m.Parts[i]
 		named[p.Import] = true
-		if i == 0 || p.MinTS < oldest {
-			oldest = p.MinTS
-		}
-	}
-	if len(m.Parts) == 0 {
-		return
+		oldest = min(oldest, p.MinTS)
 	}
 	m.Imports = slices.DeleteFunc(m.Imports, func(imp Import) bool {
-		known := slices.ContainsFunc(imp.Inputs, func(in Input) bool { return in.Sum != "" })
-		return !known && !named[imp.ID] && !imp.Open && imp.Last < oldest
+		return !imp.identified() && !named[imp.ID] && !imp.Open && imp.Last < oldest
+	})
+}
+
+// maxEnded bounds the imports that ended, came from no file, and whose parts
+// were all merged with those of others: each change writes all that are known.
+const maxEnded = 500
+
+// forgetEnded drops the oldest of these imports where there are too many.
+func (m *Manifest) forgetEnded() {
+	if len(m.Imports) <= maxEnded {
+		return
+	}
+	named := make(map[string]bool)
+	for i := range m.Parts {
+		named[m.Parts[i].Import] = true
+	}
+	ended := func(imp *Import) bool { return !imp.identified() && !named[imp.ID] && !imp.Open }
+	n := -maxEnded
+	for i := range m.Imports {
+		if ended(&m.Imports[i]) {
+			n++
+		}
+	}
+	m.Imports = slices.DeleteFunc(m.Imports, func(imp Import) bool {
+		if n <= 0 || !ended(&imp) {
+			return false
+		}
+		n--
+		return true
 	})
 }

@@ -4,7 +4,6 @@ package lake
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -36,8 +35,7 @@ type rollupDay struct {
 }
 
 // planRollups returns the days to roll up.
-func (c *compactor) planRollups(m *Manifest) []rollupDay {
-	now := time.Now()
+func (c *compactor) planRollups(m *Manifest, now time.Time) []rollupDay {
 	byDay := make(map[string]*rollupDay)
 	for i := range m.Parts {
 		p := m.Parts[i]
@@ -157,22 +155,22 @@ func (c *compactor) build(ctx context.Context, d *rollupDay) (parts []Part, bad 
 		return nil, -1, err
 	}
 	t := new(texts)
-	sorted := &runs{dir: c.dir, texts: t}
-	a := new(aggregate)
+	sorted := &runs{dir: c.dir, texts: t, most: c.budget.runs, stop: ctx.Err}
+	a := &aggregate{most: c.budget.flows}
 	spill := func() error {
-		err := sorted.add(func(yield func(*flowRow) error) error { return a.sorted(t, yield) })
+		err := sorted.add(func(yield func(*flowRow) error) error { return a.sorted(t, ctx.Err, yield) })
 		a.reset()
 		return err
 	}
-	r := newConnReader(c.buf)
+	r := newConnReader(c.buf, c.budget.file)
 	defer func() {
 		r.close()
 		c.buf = r.data
 	}()
 	var conns int64
 	for i := range d.conns {
-		if err := r.open(c.lake.path, &d.conns[i]); err != nil {
-			return nil, i, err
+		if err := r.open(ctx, c.lake.path, &d.conns[i]); err != nil {
+			return nil, c.blame(err, i), err
 		}
 		conns = addSum(conns, d.conns[i].Conns)
 		for more := true; more; {
@@ -181,10 +179,7 @@ func (c *compactor) build(ctx context.Context, d *rollupDay) (parts []Part, bad 
 			}
 			n, err := r.addTo(a, t)
 			if err != nil {
-				if errors.Is(err, errUnfit) {
-					return nil, i, err
-				}
-				return nil, -1, err
+				return nil, c.blame(err, i), err
 			}
 			c.rows += int64(n)
 			c.cfg.Progress(c.rows)
@@ -195,9 +190,9 @@ func (c *compactor) build(ctx context.Context, d *rollupDay) (parts []Part, bad 
 			}
 		}
 	}
-	w := &rollupWriter{set: set, texts: t, day: day, ctx: ctx.Err}
+	w := &rollupWriter{set: set, texts: t, day: day, group: c.budget.group, stop: ctx.Err}
 	if len(sorted.names) == 0 {
-		err = a.sorted(t, w.add)
+		err = a.sorted(t, ctx.Err, w.add)
 	} else if err = spill(); err == nil {
 		a = nil
 		err = sorted.each(w.add)
@@ -245,9 +240,9 @@ type connReader struct {
 	values [][]parquet.Value
 }
 
-func newConnReader(buf []byte) *connReader {
+func newConnReader(buf []byte, keep int64) *connReader {
 	table := &Table{Name: ConnTable, Columns: ConnColumns()}
-	r := &connReader{partReader: partReader{table: table, data: buf}}
+	r := &connReader{partReader: partReader{table: table, data: buf, keep: keep}}
 	for _, name := range []string{
 		"src_bin", "dst_bin", "proto", "dport", "type", "firstseen", "lastseen", "count", "cspkts",
 		"scpkts", "csbytes", "scbytes", "sport", "code", "conn_state", "service", "vlan", "sensor",
@@ -343,8 +338,9 @@ type rollupWriter struct {
 	set   *partSet
 	texts *texts
 	day   int64
-	ctx   func() error
-	conns int64 // connections so far
+	group int          // bytes of a row group at most
+	stop  func() error // says why to give up
+	conns int64        // connections so far
 
 	part    *partWriter
 	rows    int // of the chunk
@@ -446,7 +442,7 @@ func (w *rollupWriter) add(r *flowRow) error {
 
 // flush writes the chunk.
 func (w *rollupWriter) flush() error {
-	if err := w.ctx(); err != nil || w.rows == 0 {
+	if err := w.stop(); err != nil || w.rows == 0 {
 		return err
 	}
 	p := w.part
@@ -456,7 +452,7 @@ func (w *rollupWriter) flush() error {
 		}
 		w.columns[i] = w.columns[i][:0]
 	}
-	if err := p.endChunk(w.rows, groupBytes); err != nil {
+	if err := p.endChunk(w.rows, w.group); err != nil {
 		return partError(err)
 	}
 	if p.group >= rollupGroupRows {

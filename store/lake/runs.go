@@ -18,19 +18,22 @@ import (
 type runs struct {
 	dir   string
 	texts *texts
+	most  int          // that are read at the same time
+	stop  func() error // says why to give up
 	names []string
 	made  int
 }
 
-// maxRuns is how many runs are read at the same time.
-const maxRuns = 64
-
 const runBuffer = 64 << 10
+
+// tidyValues is how many values a flow that is merged has before duplicates are
+// looked for.
+const tidyValues = 128 << 10
 
 // add writes the flows that source yields to a new run. Where there are many,
 // they become one.
 func (r *runs) add(source func(yield func(*flowRow) error) error) error {
-	if len(r.names) >= maxRuns {
+	if len(r.names) >= r.most {
 		names := r.names
 		r.names = nil
 		err := r.write(func(yield func(*flowRow) error) error { return r.merge(names, yield) })
@@ -98,9 +101,14 @@ func (r *runs) merge(names []string, yield func(*flowRow) error) (err error) {
 	}
 	heap.Init(h)
 	var row flowRow
-	for len(h.runs) > 0 {
+	for n := 0; len(h.runs) > 0; n++ {
+		if n%stopEvery == 0 {
+			if err := r.stop(); err != nil {
+				return err
+			}
+		}
 		row.set(&h.runs[0].row)
-		merged := false
+		merged, tidyAt := false, tidyValues
 		for {
 			switch err := h.runs[0].next(); err {
 			case nil:
@@ -115,6 +123,10 @@ func (r *runs) merge(names []string, yield func(*flowRow) error) (err error) {
 			}
 			row.merge(&h.runs[0].row)
 			merged = true
+			if row.values() >= tidyAt {
+				row.tidy()
+				tidyAt = max(tidyValues, 2*row.values())
+			}
 		}
 		if merged {
 			row.tidy()

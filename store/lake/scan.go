@@ -4,9 +4,11 @@ package lake
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,14 +52,17 @@ func (u *unfitParts) has(path string) bool {
 }
 
 // partReader reads the parts of one table, one after the other, column by
-// column. It holds one file in memory: what was checked is what is read. The
+// column. Small files it holds in memory: what was checked is what is read. The
 // zero value is not ready; table must be set. It is for one goroutine.
 type partReader struct {
 	table   *Table
 	columns []int // positions of the columns that are read, all if nil
 
-	data    []byte // the file; reused
+	keep    int64  // size up to which a file is held in memory
+	data    []byte // the file, or what is read of it; reused
 	part    *Part
+	sum     xxh3.Hasher
+	disk    *os.File // the file if it is not held in memory
 	file    *parquet.File
 	leaves  []int // of the columns read, -1 where the part has none
 	group   int   // the next row group
@@ -72,15 +77,16 @@ const maxFile = 4 * partBytes
 
 // open reads a part's file and checks that it is what the manifest says. Errors
 // wrap errUnfit where the part is to blame.
-func (r *partReader) open(root string, p *Part) error {
+func (r *partReader) open(ctx context.Context, root string, p *Part) error {
 	r.close()
-	if err := r.load(root, p); err != nil {
+	in, err := r.load(ctx, root, p)
+	if err != nil {
 		return err
 	}
 	r.part = p
 	return r.guard(func() error {
-		f, err := parquet.OpenFile(bytes.NewReader(r.data), int64(len(r.data)),
-			parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+		f, err := parquet.OpenFile(in, p.Bytes, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true),
+			parquet.ReadBufferSize(diskBuffer))
 		if err != nil {
 			return err
 		}
@@ -92,33 +98,66 @@ func (r *partReader) open(root string, p *Part) error {
 	})
 }
 
-// load reads the file into r.data.
-func (r *partReader) load(root string, p *Part) error {
+// diskBuffer is what is read at once of each column of a file that is not held
+// in memory.
+const diskBuffer = 16 << 10
+
+// loadChunk is what is read at once of a file that is summed.
+const loadChunk = 1 << 20
+
+// load checks the file and returns what to read it from: memory, where it is
+// small.
+func (r *partReader) load(ctx context.Context, root string, p *Part) (in io.ReaderAt, err error) {
 	f, err := os.Open(filepath.Join(root, filepath.FromSlash(p.Path)))
-	if missing(err) {
-		return unfit(p, "%w", err)
+	if missing(err) || errors.Is(err, fs.ErrPermission) {
+		return nil, unfit(p, "%w", err)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { _ = f.Close() }()
+	defer func() {
+		if err != nil || in != io.ReaderAt(f) {
+			_ = f.Close() // nothing was written
+		}
+	}()
 	info, err := f.Stat()
 	switch {
 	case err != nil:
-		return unfit(p, "%w", err)
+		return nil, unfit(p, "%w", err)
 	case info.Size() != p.Bytes:
-		return unfit(p, "it has %d bytes, not %d", info.Size(), p.Bytes)
+		return nil, unfit(p, "it has %d bytes, not %d", info.Size(), p.Bytes)
 	case p.Bytes > maxFile:
-		return unfit(p, "it has %d bytes, more than %d", p.Bytes, int64(maxFile))
+		return nil, unfit(p, "it has %d bytes, more than %d", p.Bytes, int64(maxFile))
 	}
-	r.data = slices.Grow(r.data[:0], int(p.Bytes))[:p.Bytes]
-	if _, err := io.ReadFull(f, r.data); err != nil {
-		return unfit(p, "%w", err)
+	held := p.Bytes <= r.keep
+	size := p.Bytes
+	if !held {
+		size = loadChunk
 	}
-	if sum := fmt.Sprintf("%016x", xxh3.Hash(r.data)); sum != p.Sum {
-		return unfit(p, "its checksum is %s, not %s", sum, p.Sum)
+	r.data = slices.Grow(r.data[:0], int(size))[:size]
+	r.sum.Reset()
+	for at := int64(0); at < p.Bytes; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		b := r.data[:min(loadChunk, p.Bytes-at)]
+		if held {
+			b = r.data[at:min(at+loadChunk, p.Bytes)]
+		}
+		if _, err := io.ReadFull(f, b); err != nil {
+			return nil, unfit(p, "%w", err)
+		}
+		_, _ = r.sum.Write(b) // never fails
+		at += int64(len(b))
 	}
-	return nil
+	if sum := formatSum(r.sum.Sum64()); sum != p.Sum {
+		return nil, unfit(p, "its checksum is %s, not %s", sum, p.Sum)
+	}
+	if held {
+		return bytes.NewReader(r.data), nil
+	}
+	r.disk = f
+	return f, nil
 }
 
 // guard runs fn, whose errors are the part's fault. The Parquet library panics
@@ -239,7 +278,10 @@ func (r *partReader) close() {
 	for i := range r.scans {
 		r.scans[i].close()
 	}
-	r.file, r.part, r.group, r.left = nil, nil, 0, 0
+	if r.disk != nil {
+		_ = r.disk.Close() // nothing was written
+	}
+	r.file, r.disk, r.part, r.group, r.left = nil, nil, nil, 0, 0
 }
 
 // columnScan reads the values of one column of a row group.

@@ -15,6 +15,11 @@ import (
 // partSuffix ends the name of every part.
 const partSuffix = ".parquet"
 
+// Sweep removes what processes left behind that were killed, and replaced parts
+// whose grace is over. Open does the same; who keeps a store open for long calls
+// it now and then.
+func (l *Lake) Sweep() error { return l.sweep() }
+
 // sweep removes what no manifest names: the files of imports whose process is
 // gone, parts that a killed commit had moved into place, and replaced parts
 // whose grace is over. Commits move parts under the same lock, so that nothing
@@ -151,7 +156,11 @@ func (l *Lake) purge(now time.Time) error {
 	}
 	for _, e := range entries {
 		ns, err := strconv.ParseInt(e.Name(), 10, 64)
-		if err != nil || now.Sub(time.Unix(0, ns)) < l.grace {
+		if err != nil {
+			continue
+		}
+		// A time in the future is that of a clock that was set back since.
+		if age := now.Sub(time.Unix(0, ns)); age < l.grace && age > -fileAhead {
 			continue
 		}
 		if err := l.removeTree(oldName, e.Name()); err != nil {

@@ -406,6 +406,7 @@ func (l *Lake) add(imp Import, parts []Part, replace []string, w *Writer) (err e
 	if known := m.Find(imp.ID); known != nil {
 		*known = imp
 	} else {
+		m.forgetEnded()
 		m.Imports = append(m.Imports, imp)
 	}
 	if err := l.replaceManifest(m); err != nil {
