@@ -49,7 +49,11 @@ type listening struct {
 
 	hup     chan os.Signal // SIGHUP; two that nobody has seen are one
 	again   chan struct{}  // holds a value when the store's limits have changed
-	stopped sync.Once      // stopping
+	// telling is held while the configuration is read again, so that the service
+	// manager hears of its end before that of the run. It guards over, which says
+	// that it was told of that.
+	telling sync.Mutex
+	over    bool
 
 	began time.Time
 	// gone is why the interfaces ended by themselves.
@@ -183,7 +187,12 @@ func (l *listening) helpers() []func(context.Context) error {
 
 // stopping tells the service manager once that the end has begun.
 func (l *listening) stopping() {
-	l.stopped.Do(func() { l.notify(systemd.Stopping("storing what was seen")) })
+	l.telling.Lock()
+	defer l.telling.Unlock()
+	if !l.over {
+		l.over = true
+		l.notify(systemd.Stopping("storing what was seen"))
+	}
 }
 
 // finish stores the last records.

@@ -35,9 +35,13 @@ func (l *listening) reloads(ctx context.Context) error {
 // reload does what SIGHUP asks for. What cannot be done is logged: the capture
 // goes on as it was.
 func (l *listening) reload() {
+	l.telling.Lock()
+	defer l.telling.Unlock()
 	l.log.Info("reloading")
-	l.notify(systemd.Reloading())
-	defer l.ready()
+	if !l.over {
+		l.notify(systemd.Reloading())
+		defer l.ready()
+	}
 	if l.logFile != nil {
 		if err := l.logFile.Reopen(); err != nil {
 			l.log.Error("reopen the log file", slog.Any("err", err))
