@@ -47,8 +47,8 @@ type listening struct {
 	metrics   net.Listener      // nil without metrics
 	pipeline  *sensor.Pipeline
 
-	hup     chan os.Signal // SIGHUP; two that nobody has seen are one
-	again   chan struct{}  // holds a value when the store's limits have changed
+	hup   chan os.Signal // SIGHUP; two that nobody has seen are one
+	again chan struct{}  // holds a value when the store's limits have changed
 	// telling is held while the configuration is read again, so that the service
 	// manager hears of its end before that of the run. It guards over, which says
 	// that it was told of that.

@@ -122,8 +122,11 @@ func TestCompactMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct{ memory, limit int64 }{
-		{lake.MinCompactMemory, 128e6}, {32e6, 256e6}, {128e6, 1 << 30},
-		{lake.MinCompactMemory, 0}, {0, 0},
+		{lake.MinCompactMemory, 128e6},
+		{32e6, 256e6},
+		{128e6, 1 << 30},
+		{lake.MinCompactMemory, 0},
+		{0, 0},
 	} {
 		t.Run(fmt.Sprintf("%dM of %dM", tc.memory/1e6, tc.limit/1e6), func(t *testing.T) {
 			l := cloneLake(t, l)
