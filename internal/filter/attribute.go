@@ -52,7 +52,7 @@ func (t Type) operators() []operator {
 		return []operator{opEqual, opDiffers, opLess, opAtMost, opMore, opAtLeast, opIn}
 	case Bool:
 	}
-	return []operator{opEqual, opDiffers}
+	return []operator{opEqual, opDiffers, opIn}
 }
 
 // Attribute describes something that filters can compare, for help and
@@ -68,7 +68,8 @@ type Attribute struct {
 	Operators []string
 	// Values lists known values, where they are few.
 	Values []string
-	// Stores lists the stores that can answer clauses on the attribute.
+	// Stores lists the stores that keep the attribute. Attributes of intel that
+	// none keeps have no values.
 	Stores []string
 	Help   string
 }
@@ -218,13 +219,15 @@ func Attributes() []Attribute {
 		out = append(out, a.Attribute)
 	}
 	for _, k := range kinds() {
-		stores := []string{"lake"}
-		if !k.stored {
-			stores = nil
+		storesOf := func(kept bool) []string {
+			if !kept {
+				return nil
+			}
+			return []string{"lake"}
 		}
 		prefix := "meta." + k.Name + "."
 		out = append(out, Attribute{
-			Name: prefix + countName, Type: Size, Operators: operatorNames(Size), Stores: stores,
+			Name: prefix + countName, Type: Size, Operators: operatorNames(Size), Stores: storesOf(k.stored),
 			Help: "number of observations",
 		})
 		for i := range k.Attrs {
@@ -239,7 +242,7 @@ func Attributes() []Attribute {
 			typ := metaType(a)
 			out = append(out, Attribute{
 				Name: prefix + name, Aliases: aliases, Type: typ, Set: true,
-				Operators: operatorNames(typ), Stores: stores, Help: a.Help,
+				Operators: operatorNames(typ), Stores: storesOf(i < k.kept), Help: a.Help,
 			})
 		}
 	}

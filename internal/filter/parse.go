@@ -5,7 +5,9 @@ package filter
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // parser reads a filter from left to right. Its methods leave pos after what
@@ -115,14 +117,20 @@ func (p *parser) unexpected() error {
 	word := p.word()
 	switch upper := strings.ToUpper(word); upper {
 	case "":
-		err.Msg = fmt.Sprintf("unexpected %q", p.text[p.pos:p.pos+1])
+		err.Msg = "unexpected " + p.rune()
 	case "AND", "OR":
 		err.Msg = fmt.Sprintf("unexpected %q: write %s", word, upper)
 		err.Expected = nil
 	default:
-		err.Msg = fmt.Sprintf("unexpected %q", word)
+		err.Msg = "unexpected " + shown(word)
 	}
 	return err
+}
+
+// rune returns the character at the present position, in quotes.
+func (p *parser) rune() string {
+	_, n := utf8.DecodeRuneInString(p.text[p.pos:])
+	return strconv.Quote(p.text[p.pos : p.pos+n])
 }
 
 // word returns the name or word at the present position.
@@ -262,7 +270,7 @@ func (p *parser) noOperand() error {
 	case p.pos >= len(p.text) || p.peek() == ')':
 		err.Msg = "a filter is missing"
 	default:
-		err.Msg = fmt.Sprintf("unexpected %q", p.text[p.pos:p.pos+1])
+		err.Msg = "unexpected " + p.rune()
 	}
 	return err
 }
@@ -274,6 +282,13 @@ func (p *parser) unknown(name string) error {
 	case upper != name && (upper == "NOT" || upper == "ANY" || upper == "ALL" || upper == "ONE" ||
 		upper == "NONE" || upper == "LEN"):
 		err.Msg = fmt.Sprintf("unknown attribute %s: write %s", name, upper)
+		return err
+	case upper == name && keywordFrom(name, 0) != "":
+		err.Msg = fmt.Sprintf("unknown attribute: the keyword %s needs white space around it", name)
+		return err
+	case p.block != nil && p.names.ofBlock(name, p.block) != "":
+		err.Nearest = p.names.ofBlock(name, p.block)
+		err.Msg = fmt.Sprintf("in the parentheses of %s%s write %s", metaPrefix, p.block.Name, err.Nearest)
 		return err
 	case p.block != nil && p.names.resolve(name, nil) != nil:
 		err.Msg = fmt.Sprintf("%s is no attribute of %s%s; it belongs outside the parentheses",
@@ -290,7 +305,7 @@ func (p *parser) unknown(name string) error {
 	if err.Nearest = nearest(name, p.names.known(p.block)); err.Nearest != "" {
 		err.Msg += "; nearest " + err.Nearest
 	}
-	err.Msg += fmt.Sprintf(": %.64q", name)
+	err.Msg += ": " + shown(name)
 	return err
 }
 
@@ -305,10 +320,10 @@ func (p *parser) label() (node, error) {
 	}
 	canonical, k, ok := p.names.label(name)
 	if !ok {
-		err := errorf(start, "unknown label: %.64q", "#"+name)
+		err := errorf(start, "unknown label: %s", shown("#"+name))
 		if err.Nearest = nearest(name, p.names.labels()); err.Nearest != "" {
 			err.Nearest = "#" + err.Nearest
-			err.Msg = fmt.Sprintf("unknown label; nearest %s: %.64q", err.Nearest, "#"+name)
+			err.Msg = fmt.Sprintf("unknown label; nearest %s: %s", err.Nearest, shown("#"+name))
 		}
 		return nil, err
 	}
@@ -415,7 +430,7 @@ func (p *parser) inList() string {
 		return "IN ( … )"
 	}
 	rest := strings.TrimSpace(p.text[p.pos:end])
-	if rest == "" || len(rest) > 64 {
+	if rest == "" || len(rest) > 64 || shown(rest) != `"`+rest+`"` {
 		return "IN ( … )"
 	}
 	if !strings.HasPrefix(rest, "(") {

@@ -343,7 +343,7 @@ func refused() []struct {
 		{"#htpt", 0, "unknown label; nearest #HTTP"},
 		{"#", 0, "unknown label"},
 		{"dport = meta.dns.qtype", 8, "in a block"},
-		{"dport = \xff", 8, "not a number"},
+		{"dport = \xff", 8, "the byte 0xff is not UTF-8"},
 		{"@", 0, `unexpected "@"; expected an attribute`},
 	}
 }

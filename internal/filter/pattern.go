@@ -15,7 +15,7 @@ import (
 type pattern struct {
 	// text is the pattern as written.
 	text string
-	// re matches whole values.
+	// re is for the evaluator: the pattern as written, longest match.
 	re *regexp.Regexp
 	// re2 is the same for DuckDB's RE2, to be matched in full: printed from the
 	// parsed tree, so that it holds none of the constructs on which the two
@@ -42,7 +42,7 @@ func newPattern(text string, fold bool) (*pattern, error) {
 	tree, err := syntax.Parse(text, flags)
 	if err != nil {
 		if serr, ok := errors.AsType[*syntax.Error](err); ok {
-			return nil, fmt.Errorf("the pattern is wrong: %s at %q", serr.Code, serr.Expr)
+			return nil, fmt.Errorf("the pattern is wrong: %s at %s", serr.Code, shown(serr.Expr))
 		}
 		return nil, fmt.Errorf("the pattern is wrong: %w", err)
 	}
@@ -52,9 +52,13 @@ func newPattern(text string, fold bool) (*pattern, error) {
 	}
 	withoutNames(tree)
 	p.re2 = tree.String()
-	if p.re, err = regexp.Compile(`\A(?:` + p.re2 + `)\z`); err != nil {
+	if fold {
+		text = "(?i)" + text
+	}
+	if p.re, err = regexp.Compile(text); err != nil {
 		return nil, fmt.Errorf("the pattern is wrong: %w", err)
 	}
+	p.re.Longest()
 	return p, nil
 }
 

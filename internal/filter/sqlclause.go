@@ -40,10 +40,17 @@ func (c *compiler) clause(x *clause) condition {
 	case fromMeta:
 		return c.metaClause(x)
 	case fromCount:
+		if !f.set && !f.metas[0].kind.stored {
+			return x.nothing()
+		}
 		if !f.set && x.quant != quantLen && !x.withAttribute() {
 			return c.countClause(x)
 		}
-	case fromFlow, fromRecord:
+	case fromRecord:
+		if !f.metas[0].kept() {
+			return x.nothing()
+		}
+	case fromFlow:
 	}
 	p := c.bind(x)
 	if f.bareAddr() {
@@ -228,6 +235,9 @@ func (c *compiler) bind(x *clause) *predicate {
 			if o.field.bareAddr() {
 				break
 			}
+			if o.field.from == fromRecord && !o.field.metas[0].kept() {
+				continue // it has no values to compare with
+			}
 			if _, ok := c.element(o.field); !ok {
 				c.unsupported("it keeps no " + o.field.name)
 			}
@@ -293,6 +303,9 @@ func (p *predicate) on(e element) string {
 	}
 	if len(in) > 0 {
 		parts = append(parts, e.sql+" IN ("+strings.Join(in, ", ")+")")
+	}
+	if len(parts) == 0 {
+		return "FALSE"
 	}
 	return "(" + strings.Join(parts, " OR ") + ")"
 }
