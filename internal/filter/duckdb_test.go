@@ -13,7 +13,6 @@ import (
 	"time"
 
 	_ "github.com/duckdb/duckdb-go/v2"
-	"github.com/google/go-cmp/cmp"
 
 	"weir/internal/filter"
 	"weir/internal/flow"
@@ -110,7 +109,7 @@ func loadKind(t *testing.T, db *sql.DB, which flow.Kind, k *flow.KindInfo, recor
 		cells := []string{sqlAddr(r.src), sqlAddr(r.dst), sqlText(r.proto), number(r.dport)}
 		for i := range k.Attrs {
 			if !k.Attrs[i].LogOnly {
-				cells = append(cells, cell(&r.Values[i], k.Attrs[i].Type))
+				cells = append(cells, sqlValue(&r.Values[i], k.Attrs[i].Type))
 			}
 		}
 		rows = append(rows, "("+strings.Join(cells, ", ")+")")
@@ -118,7 +117,7 @@ func loadKind(t *testing.T, db *sql.DB, which flow.Kind, k *flow.KindInfo, recor
 	exec(t, db, fmt.Sprintf("INSERT INTO %s VALUES %s", k.Name, strings.Join(rows, ", ")))
 }
 
-func cell(v *filter.Value, t flow.AttrType) string {
+func sqlValue(v *filter.Value, t flow.AttrType) string {
 	if !v.Set {
 		return "NULL"
 	}
@@ -160,12 +159,18 @@ FROM (
 ) AS f WHERE %s ORDER BY key`
 
 // selected runs a filter on DuckDB and returns the keys of the flows.
-func selected(t *testing.T, db *sql.DB, e *filter.Expr) (keys []string, err error) {
+func selected(t *testing.T, db *sql.DB, e *filter.Expr) ([]string, error) {
 	t.Helper()
 	q, err := e.SQL(filter.SQLOptions{Conn: "c", Flow: "f"})
 	if err != nil {
 		return nil, err
 	}
+	return run(t, db, q)
+}
+
+// run runs a translated filter and returns the keys of the flows.
+func run(t *testing.T, db *sql.DB, q *filter.SQL) (keys []string, err error) {
+	t.Helper()
 	text := fmt.Sprintf(groupSQL, q.Rows.Text, q.Groups.Text)
 	rows, err := db.QueryContext(t.Context(), text, q.Args()...)
 	if err != nil {
@@ -194,46 +199,3 @@ func matching(all map[string]*filter.Flow, e *filter.Expr) []string {
 	return keys
 }
 
-// TestSQLAgainstMatch compares DuckDB's answers to random filters with the
-// evaluator's.
-func TestSQLAgainstMatch(t *testing.T) {
-	n := 1500
-	if testing.Short() {
-		n = 300
-	}
-	g := newGenerator(7)
-	conns := make([]conn, 150)
-	for i := range conns {
-		conns[i] = g.conn()
-	}
-	records := make([]record, 120)
-	for i := range records {
-		records[i] = g.record(conns)
-	}
-	db := openDuckDB(t)
-	load(t, db, conns, records)
-	all := flows(conns, records)
-	nontrivial := 0
-	for range n {
-		text := g.filter(2)
-		e, err := filter.Parse(text, options())
-		if err != nil {
-			t.Fatalf("Parse(%q) = %v", text, err)
-		}
-		want := matching(all, e)
-		got, err := selected(t, db, e)
-		if err != nil {
-			t.Fatalf("SQL of %q: %v", text, err)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			q, _ := e.SQL(filter.SQLOptions{Conn: "c", Flow: "f"})
-			t.Errorf("%q selects other flows (-evaluator +DuckDB):\n%s\n%+v", text, diff, q)
-		}
-		if len(want) > 0 && len(want) < len(all) {
-			nontrivial++
-		}
-	}
-	if nontrivial < n/3 {
-		t.Errorf("only %d of %d filters select some flows, but not all", nontrivial, n)
-	}
-}
