@@ -4,7 +4,6 @@ package filter_test
 
 import (
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -447,24 +446,6 @@ func TestAnd(t *testing.T) {
 	}
 	if !filter.And().Match(&filter.Flow{}) {
 		t.Error("a nil filter does not match")
-	}
-}
-
-// TestCommonFilters reads the filters that people wrote for IVRE.
-func TestCommonFilters(t *testing.T) {
-	text, err := os.ReadFile("../../../shared/ivre/filters.txt")
-	if err != nil {
-		t.Skipf("no list of common filters in ../shared: %v", err)
-	}
-	for line := range strings.Lines(string(text)) {
-		parts := strings.Split(strings.TrimRight(line, "\n"), "\t")
-		e, err := filter.Parse(parts[1], options())
-		switch {
-		case parts[0] == "parse" && err != nil:
-			t.Errorf("Parse(%q) = %v", parts[1], err)
-		case parts[0] == "refuse" && (err == nil || !strings.Contains(err.Error(), parts[2])):
-			t.Errorf("Parse(%q) = %v, %v, want %q", parts[1], e, err, parts[2])
-		}
 	}
 }
 
