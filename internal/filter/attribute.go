@@ -64,6 +64,8 @@ type Attribute struct {
 	Type    Type
 	// Set attributes have any number of values, others none or one.
 	Set bool
+	// Fold says that case does not count in texts and patterns.
+	Fold bool
 	// Operators lists the operators that the attribute takes.
 	Operators []string
 	// Values lists known values, where they are few.
@@ -113,8 +115,6 @@ const (
 type flowAttribute struct {
 	Attribute
 	attr flowAttr
-	// fold says that case does not count.
-	fold bool
 	// max is the greatest value of a Number.
 	max int64
 	// key attributes are the same for all connections of a flow.
@@ -138,8 +138,8 @@ func flowAttributes() []flowAttribute {
 			Name: "dst.addr", Aliases: []string{"dst", "id.resp_h"}, Type: Address,
 			Help: "address of the server",
 		}},
-		{attr: attrProto, key: true, column: "proto", fold: true, Attribute: Attribute{
-			Name: "proto", Help: "protocol above IP: a name in lower case, or a number without one",
+		{attr: attrProto, key: true, column: "proto", Attribute: Attribute{
+			Name: "proto", Fold: true, Help: "protocol above IP: a name in lower case, or a number without one",
 			Values: protoNames(),
 		}},
 		{attr: attrDport, key: true, column: "dport", max: maxPort, Attribute: Attribute{
@@ -241,7 +241,7 @@ func Attributes() []Attribute {
 			}
 			typ := metaType(a)
 			out = append(out, Attribute{
-				Name: prefix + name, Aliases: aliases, Type: typ, Set: true,
+				Name: prefix + name, Aliases: aliases, Type: typ, Set: true, Fold: a.Fold,
 				Operators: operatorNames(typ), Stores: storesOf(i < k.kept), Help: a.Help,
 			})
 		}

@@ -86,7 +86,7 @@ func (n *names) resolve(name string, block *kind) *field {
 			return strings.EqualFold(s, name)
 		}) {
 			return &field{
-				name: a.Name, typ: a.Type, set: a.Set, fold: a.fold, max: a.max, from: fromFlow, flow: a,
+				name: a.Name, typ: a.Type, set: a.Set, fold: a.Fold, max: a.max, from: fromFlow, flow: a,
 			}
 		}
 	}
