@@ -198,4 +198,3 @@ func matching(all map[string]*filter.Flow, e *filter.Expr) []string {
 	slices.Sort(keys)
 	return keys
 }
-

@@ -114,7 +114,9 @@ func (p *parser) pattern(c *clause, s scanned) (operand, error) {
 	if err != nil {
 		return operand{}, errorf(s.offset, "%v", err)
 	}
-	if p.cost += re.cost; p.cost > maxCost {
+	p.cost += re.cost
+	p.letters += re.letters
+	if p.cost > maxCost || p.letters > maxLetters {
 		return operand{}, errorf(s.offset, "the patterns of the filter are too large together")
 	}
 	return operand{kind: regex, typ: c.field.typ, re: re}, nil

@@ -20,9 +20,10 @@ type parser struct {
 	// block is the kind whose block is being read, or nil.
 	block *kind
 	depth int
-	// clauses and cost count what the limits are about.
+	// clauses, cost and letters count what the limits are about.
 	clauses int
 	cost    int
+	letters int
 }
 
 // errorf returns an error at an offset.
@@ -298,6 +299,11 @@ func (p *parser) unknown(name string) error {
 		err.Msg = fmt.Sprintf("unknown attribute of flows: %s belongs to single connections", name)
 		return err
 	}
+	if strings.HasSuffix(name, ".") {
+		err.Offset += len(name)
+		err.Msg = "the rest of a name is missing after " + shown(name)
+		return err
+	}
 	err.Msg = "unknown attribute"
 	if p.block != nil {
 		err.Msg += " of " + metaPrefix + p.block.Name
@@ -416,6 +422,8 @@ func (p *parser) presence(c *clause, start int) error {
 		if c.field.from == fromKind && p.peek() == '(' {
 			err.Msg = fmt.Sprintf("a block opens right after the name: write %s(", c.field.name)
 			err.Expected = nil
+		} else if c := p.peek(); c < ' ' || c >= 0x80 {
+			err.Msg += ", before " + p.rune()
 		}
 	}
 	return err

@@ -147,19 +147,19 @@ func faults() map[string]func(q *filter.SQL) {
 	}
 	const prefix = `\xFF\xFF`
 	return map[string]func(q *filter.SQL){
-		"<= for <":                                  text(" < ", " <= "),
-		">= for >":                                  text(" > $", " >= $"),
-		"ANY for ALL":                               text(" = len(", " > 0 * len("),
-		"a dropped NOT":                             text("NOT (", "("),
-		"NULL for false":                            text(" IS NOT TRUE", " = FALSE"),
-		"IPv4 addresses between IPv6 ones":          text(prefix, `\x00\x00`),
-		"case of DNS names":                         text("lower(", "("),
-		"a part of the value matches":               text("regexp_full_match", "regexp_matches"),
-		"duplicates counted":                        text("count(DISTINCT", "count("),
-		"a flow without port has no intel":          text("coalesce(c.dport, -1)", "c.dport"),
-		"a comma in service":                        text("string_split(z, ',')", "[z]"),
-		"ALL of nothing":                            text(" > 0 AND len(", " >= 0 AND len("),
-		"AND for OR":                                text(" OR ", " AND "),
+		"<= for <":                         text(" < ", " <= "),
+		">= for >":                         text(" > $", " >= $"),
+		"ANY for ALL":                      text(" = len(", " > 0 * len("),
+		"a dropped NOT":                    text("NOT (", "("),
+		"NULL for false":                   text(" IS NOT TRUE", " = FALSE"),
+		"IPv4 addresses between IPv6 ones": text(prefix, `\x00\x00`),
+		"case of DNS names":                text("lower(", "("),
+		"a part of the value matches":      text("regexp_full_match", "regexp_matches"),
+		"duplicates counted":               text("count(DISTINCT", "count("),
+		"a flow without port has no intel": text("coalesce(c.dport, -1)", "c.dport"),
+		"a comma in service":               text("string_split(z, ',')", "[z]"),
+		"ALL of nothing":                   text(" > 0 AND len(", " >= 0 AND len("),
+		"AND for OR":                       text(" OR ", " AND "),
 		"the network's first address for its last": func(q *filter.SQL) {
 			for _, args := range [][]any{q.Rows.Args, q.Groups.Args} {
 				for i := 1; i < len(args); i++ {

@@ -94,6 +94,11 @@ func isNumber(text string) bool {
 	return err == nil
 }
 
+// tooLarge is a number that is.
+type tooLarge string
+
+func (t tooLarge) Error() string { return shown(string(t)) + " is too large" }
+
 // parseInt reads a number that is not negative.
 func parseInt(text string) (int64, error) {
 	digits, base := text, 10
@@ -103,7 +108,7 @@ func parseInt(text string) (int64, error) {
 	// ParseUint would take a sign for base 0 only, and underscores.
 	n, err := strconv.ParseUint(digits, base, 63)
 	if errors.Is(err, strconv.ErrRange) {
-		return 0, fmt.Errorf("%s is too large", shown(text))
+		return 0, tooLarge(text)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("%s is not a number", shown(text))
@@ -121,8 +126,9 @@ func readNumber(text string, limit int64) (int64, error) {
 
 // readSize reads a number with an optional decimal suffix: 10k, 1.5MB.
 func readSize(text string) (int64, error) {
-	if n, err := parseInt(text); err == nil {
-		return n, nil
+	n, err := parseInt(text)
+	if err == nil || errors.As(err, new(tooLarge)) {
+		return n, err
 	}
 	digits := strings.TrimRight(text, "kKmMgGtTpPbB")
 	scale := int64(1)
@@ -136,8 +142,7 @@ func readSize(text string) (int64, error) {
 	if suffix != "" && suffix != "b" {
 		return 0, fmt.Errorf("%s is not a size: write 1500, 10k or 5M", shown(text))
 	}
-	n, err := scaled(digits, scale)
-	if err != nil {
+	if n, err = scaled(digits, scale); err != nil {
 		return 0, fmt.Errorf("%s is not a size: write 1500, 10k or 5M", shown(text))
 	}
 	return n, nil

@@ -274,7 +274,7 @@ func (s *scanner) clauseAt(text string, in bool) string {
 		return name + "("
 	}
 	rest = strings.TrimLeft(rest, " \t\r\n")
-	if _, length := operatorAt(rest, 0); length == 0 && !(in && rest == "") {
+	if _, length := operatorAt(rest, 0); length == 0 && !(in && rest == "") && keywordFrom(rest, 0) != "IN" {
 		return ""
 	}
 	return name
