@@ -109,6 +109,8 @@ const (
 	maxPort = 1<<16 - 1
 	maxICMP = 1<<8 - 1
 	maxVLAN = 1<<12 - 1
+	// maxProto is that of protocols, whose type is Text.
+	maxProto = 1<<8 - 1
 )
 
 // flowAttribute is a row of the table of flows' attributes.

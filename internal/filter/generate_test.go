@@ -150,6 +150,7 @@ func (g *generator) interval() int64 {
 
 // conn is a connection as the lake keeps it.
 type conn struct {
+	uid                     int
 	src, dst                flow.Addr
 	proto                   string
 	sport, dport, typ, code *uint16

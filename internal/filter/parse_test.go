@@ -92,6 +92,7 @@ func canonical() [][2]string {
 		{"proto = 6", "proto = tcp"},
 		{"proto = 58", "proto = icmp"},
 		{"proto = 253", ""},
+		{"proto = 0x06", "proto = tcp"},
 		{"proto =~ ^(?i)TCP$", ""},
 		{"service = ORACLE.example.com", ""},
 		{"service = a b  c ", "service = a b  c"},
@@ -323,6 +324,7 @@ func refused() []struct {
 		{"meta.dns.aa > true", 12, "takes no >"},
 		{"firstseen =~ 2020.*", 10, "takes no =~"},
 		{"proto = a b", 8, "not a protocol"},
+		{"proto = 256", 8, "too large; the greatest value is 255"},
 		{"service =~ a(", 12, "not closed"},
 		{"service =~ 'a('", 11, "the pattern is wrong: missing closing )"},
 		{"service =~ [a", 11, "the pattern is wrong"},
@@ -489,6 +491,18 @@ func TestAttributes(t *testing.T) {
 				t.Errorf("Parse(%q) = %v, %v, want %s", name, e, err, a.Name)
 			}
 		}
+	}
+	// meta.name looks at every kind that has it: the type must be the same.
+	types := make(map[string]filter.Type)
+	for _, a := range filter.Attributes() {
+		if !strings.HasPrefix(a.Name, "meta.") {
+			continue
+		}
+		name := a.Name[strings.LastIndex(a.Name, ".")+1:]
+		if typ, ok := types[name]; ok && typ != a.Type {
+			t.Errorf("meta.%s is a %v and a %v", name, typ, a.Type)
+		}
+		types[name] = a.Type
 	}
 	var all []string
 	for _, a := range filter.Attributes() {

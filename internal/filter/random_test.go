@@ -5,6 +5,7 @@ package filter_test
 import (
 	"database/sql"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -23,6 +24,8 @@ type randomData struct {
 	*generator
 	db  *sql.DB
 	all map[string]*filter.Flow
+	// conns are the connections, each as a flow of its own.
+	conns map[string]*filter.Flow
 }
 
 // newRandomData makes connections with intel, loads them and returns a generator
@@ -33,6 +36,7 @@ func newRandomData(t *testing.T, seed uint64) *randomData {
 	conns := make([]conn, 200)
 	for i := range conns {
 		conns[i] = g.conn()
+		conns[i].uid = i
 	}
 	records := make([]record, 300)
 	for i := range records {
@@ -40,6 +44,13 @@ func newRandomData(t *testing.T, seed uint64) *randomData {
 	}
 	d := &randomData{generator: g, db: openDuckDB(t), all: flows(conns, records)}
 	load(t, d.db, conns, records)
+	d.conns = make(map[string]*filter.Flow)
+	for i := range conns {
+		own := slices.DeleteFunc(slices.Clone(records), func(r record) bool { return r.uid != i })
+		for key, f := range flows(conns[i:i+1], own) {
+			d.conns[fmt.Sprintf("%s %d", key, i)] = f
+		}
+	}
 	// In the order of their keys: the same seed makes the same filters.
 	var keys []string
 	for key := range d.all {
@@ -79,7 +90,7 @@ func TestSQLAgainstMatch(t *testing.T) {
 	t.Logf("seed %d", seed)
 	d := newRandomData(t, seed)
 	share := 0
-	for range n {
+	for i := range n {
 		text, e := d.parsed(t)
 		want := matching(d.all, e)
 		got, err := selected(t, d.db, e)
@@ -92,6 +103,16 @@ func TestSQLAgainstMatch(t *testing.T) {
 		}
 		if telling(len(want), len(d.all)) {
 			share++
+		}
+		if i%5 > 0 {
+			continue
+		}
+		got, err = selectedConns(t, d.db, e)
+		if err != nil {
+			t.Fatalf("seed %d: SQL of %q for connections: %v", seed, text, err)
+		}
+		if diff := cmp.Diff(matching(d.conns, e), got); diff != "" {
+			t.Errorf("seed %d: %q selects other connections (-evaluator +DuckDB):\n%s", seed, text, diff)
 		}
 	}
 	t.Logf("%d of %d filters select from 5 to 95 %% of %d flows", share, n, len(d.all))
@@ -202,7 +223,7 @@ func TestPlantedFaults(t *testing.T) {
 					continue
 				}
 				runs++
-				got, err := run(t, d.db, q)
+				got, err := run(t, d.db, fmt.Sprintf(groupSQL, q.Rows.Text, q.Groups.Text, "", ""), q.Args())
 				if err != nil {
 					t.Fatalf("%q with the fault does not run: %v", x.text, err)
 				}

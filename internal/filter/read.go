@@ -62,10 +62,14 @@ func readText(f *field, text string) (string, error) {
 	case "icmp6", "icmpv6", "ipv6-icmp":
 		return flow.ProtoLabel(flow.ICMPv6), nil
 	}
-	if n, err := strconv.ParseUint(text, 10, 8); err == nil {
-		return flow.ProtoLabel(uint8(n)), nil
+	if !isNumber(text) {
+		return text, nil
 	}
-	return text, nil
+	n, err := readNumber(text, maxProto)
+	if err != nil {
+		return "", err
+	}
+	return flow.ProtoLabel(uint8(n)), nil
 }
 
 func readAddr(text string) (flow.Addr, error) {
