@@ -251,12 +251,17 @@ func TestSQLHoldsNoValues(t *testing.T) {
 						value = "(" + value + ")"
 					}
 					check(quant+a.Name+" "+op+" "+value, x.shown, 1)
+					check("!("+a.Name+" "+op+" "+value+" OR "+quant+a.Name+" "+op+" "+value+")", x.shown, 1)
+					if place(&a) == "meta" {
+						dot := strings.LastIndex(a.Name, ".")
+						check(fmt.Sprintf("%s(%s%s %s %s)", a.Name[:dot], quant, a.Name[dot+1:], op, value), x.shown, 1)
+					}
 				}
 			}
 		}
 		check("LEN "+a.Name+" > 98765432", "98765432", 1)
 	}
-	if n < 2000 {
+	if n < 4000 {
 		t.Errorf("only %d filters", n)
 	}
 }

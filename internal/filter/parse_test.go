@@ -526,10 +526,14 @@ func FuzzParse(f *testing.F) {
 	for _, tc := range refused() {
 		f.Add(tc.in)
 	}
+	for _, text := range hostile() {
+		f.Add(text)
+	}
 	g := newGenerator(3)
 	for range 50 {
 		f.Add(g.filter(2))
 	}
+	samples := samples()
 	f.Fuzz(func(t *testing.T, text string) {
 		e, err := filter.Parse(text, options())
 		if err != nil {
@@ -555,6 +559,10 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("SQL of %q = %v", text, err)
 			}
 		}
-		e.Match(&filter.Flow{})
+		for name, flow := range samples {
+			if e.Match(flow) != again.Match(flow) {
+				t.Fatalf("Parse(%q) of %q does not say the same of %s", printed, text, name)
+			}
+		}
 	})
 }

@@ -93,6 +93,9 @@ func TestSQLAgainstMatch(t *testing.T) {
 	for i := range n {
 		text, e := d.parsed(t)
 		want := matching(d.all, e)
+		if again := parse(t, e.String()); !slices.Equal(matching(d.all, again), want) {
+			t.Errorf("seed %d: the canonical form of %q, %q, selects other flows", seed, text, e)
+		}
 		got, err := selected(t, d.db, e)
 		if err != nil {
 			t.Fatalf("seed %d: SQL of %q: %v", seed, text, err)
