@@ -88,7 +88,10 @@ func cells(attrs []filter.Attribute) []cell {
 				for _, op := range append([]string{""}, a.Operators...) {
 					add(cell{place: where, typ: a.Type, quant: quant, op: op})
 					pattern, ordering := strings.HasSuffix(op, "~") || op == "!~", strings.ContainsAny(op, "<>")
-					if !pattern && op != "" && (where == "flow" || where == "block") {
+					comparable := where == "block" || slices.ContainsFunc(ofFlows(attrs), func(b filter.Attribute) bool {
+						return comparableTypes(a.Type, b.Type)
+					})
+					if !pattern && op != "" && comparable {
 						add(cell{place: where, typ: a.Type, quant: quant, op: op, against: "attribute"})
 					}
 					if a.Type == filter.Address && op != "" && !ordering {
@@ -145,7 +148,8 @@ func (g *generator) text() string {
 func (g *generator) count() int64 { return pick[int64](g, 0, 1, 2, 80, 200, 404, 5000000000) }
 
 func (g *generator) interval() int64 {
-	return pick[int64](g, 0, 1, 999999, 1000000, 60000000, 3600000001)
+	// As a number of seconds 249 microseconds are a bit less.
+	return pick[int64](g, 0, 1, 249, 999999, 1000000, 60000000, 3600000001)
 }
 
 // conn is a connection as the lake keeps it.
@@ -308,7 +312,7 @@ func (g *generator) filter(depth int) string {
 		if c.place == "meta" && g.chance(4) {
 			name = "meta." + a.Name[strings.LastIndex(a.Name, ".")+1:]
 		}
-		return g.clause(c, a, name, g.attrs)
+		return g.clause(c, a, name, ofFlows(g.attrs))
 	})
 }
 
@@ -409,24 +413,37 @@ func (g *generator) clause(c cell, a *filter.Attribute, name string, others []fi
 	return pick(g, "", "", "", "!", "-", "~", "NOT ") + text
 }
 
-// comparable returns the name of an attribute that a can be compared with: a
-// number with a size, too.
+// comparable returns the name of an attribute that a can be compared with.
 func (g *generator) comparable(a *filter.Attribute, others []filter.Attribute) string {
-	numeric := func(t filter.Type) bool { return t == filter.Number || t == filter.Size }
 	var names []string
 	for i := range others {
-		o := &others[i]
-		if where := place(o); where == "" || where != place(a) ||
-			o.Type != a.Type && !(numeric(o.Type) && numeric(a.Type)) {
-			continue
-		}
-		name := o.Name
-		if place(o) == "meta" {
+		name := others[i].Name
+		if place(&others[i]) == "meta" {
 			name = name[strings.LastIndex(name, ".")+1:]
 		}
-		names = append(names, name)
+		if comparableTypes(a.Type, others[i].Type) && place(&others[i]) != "" {
+			names = append(names, name)
+		}
 	}
 	return pick(g, names...)
+}
+
+// comparableTypes says whether attributes of these types can be compared: a
+// number with a size, too.
+func comparableTypes(a, b filter.Type) bool {
+	numeric := func(t filter.Type) bool { return t == filter.Number || t == filter.Size }
+	return a == b || numeric(a) && numeric(b)
+}
+
+// ofFlows returns the attributes of flows, those that can stand on the right
+// outside blocks.
+func ofFlows(attrs []filter.Attribute) (out []filter.Attribute) {
+	for i := range attrs {
+		if place(&attrs[i]) == "flow" {
+			out = append(out, attrs[i])
+		}
+	}
+	return out
 }
 
 // value makes a literal of an attribute's type.
@@ -441,7 +458,7 @@ func (g *generator) value(a *filter.Attribute) string {
 	case filter.Time:
 		return pick(g, "2020-01-01 10:00", "2020-01-01T10:00:00Z", "1577872800.000001", "2020-01-01 11:00:00.000000", "-2h")
 	case filter.Duration:
-		return pick(g, "0", "1", "1m", "0.999999", "1h", "3600.000001", "1us")
+		return pick(g, "0", "1", "1m", "0.999999", "1h", "3600.000001", "1us", "249us")
 	case filter.Bool:
 		return pick(g, "true", "F")
 	case filter.Text:
