@@ -312,7 +312,10 @@ func (g *generator) filter(depth int) string {
 		if c.place == "meta" && g.chance(4) {
 			name = "meta." + a.Name[strings.LastIndex(a.Name, ".")+1:]
 		}
-		return g.clause(c, a, name, ofFlows(g.attrs))
+		if c.against == "attribute" && !g.chance(3) {
+			return g.clause(c, a, name, ofFlows(g.attrs))
+		}
+		return g.clause(c, a, name, g.attrs)
 	})
 }
 
@@ -418,7 +421,7 @@ func (g *generator) comparable(a *filter.Attribute, others []filter.Attribute) s
 	var names []string
 	for i := range others {
 		name := others[i].Name
-		if place(&others[i]) == "meta" {
+		if len(others) < len(g.attrs) && place(&others[i]) == "meta" {
 			name = name[strings.LastIndex(name, ".")+1:]
 		}
 		if comparableTypes(a.Type, others[i].Type) && place(&others[i]) != "" {
@@ -435,8 +438,7 @@ func comparableTypes(a, b filter.Type) bool {
 	return a == b || numeric(a) && numeric(b)
 }
 
-// ofFlows returns the attributes of flows, those that can stand on the right
-// outside blocks.
+// ofFlows returns the attributes of flows.
 func ofFlows(attrs []filter.Attribute) (out []filter.Attribute) {
 	for i := range attrs {
 		if place(&attrs[i]) == "flow" {

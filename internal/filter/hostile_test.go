@@ -92,6 +92,7 @@ func hostile() map[string]string {
 		"1,900 questions on intel": strings.Repeat("LEN meta.dns.query = 1 OR ", 1900) + "dport",
 		"15,000 negated classes":   strings.Repeat("service =~ "+strings.Repeat("[^a]", 240)+" OR ", 60) + "dport",
 		"6,000 wide classes":       strings.Repeat("service =~ (?i)"+strings.Repeat(`[b-\x{1e942}]`, 70)+" OR ", 60) + "dport",
+		"1,900 pairs with intel":   strings.Repeat("sports > meta.dns.qtype OR ", 1900) + "dport",
 		"1,900 pairs":              strings.Repeat("csbytes > scbytes OR ", 1900) + "dport",
 		"junction pyramid":         strings.Repeat("(dport OR ", 99) + "type" + strings.Repeat(" AND sports)", 99),
 		"not UTF-8":                "service = \xff\xfe",

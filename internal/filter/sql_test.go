@@ -131,6 +131,9 @@ func TestSQLUnsupported(t *testing.T) {
 		{"firstseen = times.start", "firstseen = times.start"},
 		{"meta.ssl.cipher", "meta.ssl.cipher"},
 		{"meta.server_name = x", "meta.server_name = x"},
+		{"service = meta.ssl.cipher", "service = meta.ssl.cipher"},
+		{"meta.http.host IN (a, meta.server_name)", "meta.http.host IN (a, meta.server_name)"},
+		{"count > meta.ssl.count", "count > meta.ssl.count"},
 		{"meta.server_name = x OR meta.dns", "meta.server_name = x"},
 		{strings.Repeat("meta.dns.count > 1 OR ", 64) + "LEN meta.dns.type > 7", "LEN meta.dns.type > 7"},
 	} {
@@ -232,6 +235,50 @@ func TestSQLNothing(t *testing.T) {
 		}
 		if diff := onDuckDB(t, db, keys, e, want); diff != "" {
 			t.Errorf("%q (-evaluator +DuckDB): %s", tc.in, diff)
+		}
+	}
+}
+
+// TestSQLIntelOnTheRight compares with attributes of intel.
+func TestSQLIntelOnTheRight(t *testing.T) {
+	db, all, keys := fixedData(t)
+	for text, want := range map[string][]string{
+		"count > meta.http.count":                              {"web"},
+		"meta.dns.count >= meta.dns.count":                     {"dns", "dns6"},
+		"meta.http.host = meta.host":                           {"web"},
+		"meta.dns.query != meta.dns.query":                     {"dns"},
+		"ONE meta.http.status_code > meta.http.status_code":    {"web"},
+		"ALL meta.http.status_code >= meta.http.status_code":   {"web"},
+		"ALL meta.http.status_code > meta.http.status_code":    nil,
+		"service = meta.ssl.subject":                           nil,
+		"dport < meta.count":                                   nil,
+		"meta.dns.count = meta.count":                          {"dns", "dns6"},
+		"dport IN (22, meta.dns.qtype)":                        {"ssh"},
+		"NONE sports > meta.http.status_code AND meta.http":    nil,
+		"sports > meta.http.status_code":                       {"web"},
+		"ONE sports < meta.count":                              nil,
+		"duration < meta.dns.rtt":                              {"dns"},
+		"csbytes > meta.response_body_len AND meta.http.count": {"web"},
+	} {
+		e := parse(t, text)
+		if diff := cmp.Diff(want, matching(all, e)); diff != "" {
+			t.Errorf("%q (-want +evaluator): %s", text, diff)
+		}
+		if diff := onDuckDB(t, db, keys, e, matching(all, e)); diff != "" {
+			t.Errorf("%q (-evaluator +DuckDB): %s", text, diff)
+		}
+	}
+	d := newRandomData(t, 5)
+	for _, text := range []string{
+		"sports > meta.count", "ALL sports >= meta.count", "meta.count > meta.http.status_code", "NONE meta.count = count",
+		"meta.dns.count < meta.http.count", "ALL meta.dns.ttls != meta.rtt", "ONE meta.dns.answers > meta.query",
+		"!meta.http.proxied = meta.dns.answers", "ONE vlan < meta.count", "dport <= meta.qtype OR type <= meta.qtype",
+		"meta.version != meta.version", "service = meta.http.method", "ALL conn_state > meta.http.method",
+	} {
+		e := parse(t, text)
+		got, err := selected(t, d.db, e)
+		if diff := cmp.Diff(matching(d.all, e), got); err != nil || diff != "" {
+			t.Errorf("%q: %v (-evaluator +DuckDB): %s", text, err, diff)
 		}
 	}
 }

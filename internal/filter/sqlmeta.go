@@ -126,6 +126,37 @@ func (c *compiler) kept(metas []metaAttr) []metaAttr {
 	return list
 }
 
+// unknown reports whether the store lacks what there is of an attribute.
+func (c *compiler) unknown(f *field) bool {
+	return slices.ContainsFunc(f.metas, metaAttr.kept) && len(c.kept(f.metas)) == 0
+}
+
+// someIntel returns the condition that some value of an attribute of intel on
+// the right side, where records are called n, fulfills a condition.
+func (c *compiler) someIntel(f *field, on func(element) string) string {
+	var parts []string
+	for _, m := range c.kept(f.metas) {
+		e := recordAs("n", m, f.fold)
+		from := c.from(m.kind) + " AS n"
+		if e.list {
+			from += ", unnest(" + e.sql + ") AS y(v)"
+			e = element{sql: "y.v"}
+		}
+		parts = append(parts, "EXISTS (SELECT 1 FROM "+from+" WHERE ("+c.key("n")+") = ("+c.key(c.alias)+") AND "+on(e)+")")
+	}
+	if len(parts) == 0 {
+		return "FALSE"
+	}
+	return "(" + strings.Join(parts, " OR ") + ")"
+}
+
+// withIntel reports whether the clause compares with an attribute of intel.
+func (c *clause) withIntel() bool {
+	return slices.ContainsFunc(c.values, func(o operand) bool {
+		return o.kind == attribute && (o.field.from == fromMeta || o.field.from == fromCount)
+	})
+}
+
 // present returns the condition that an element is there.
 func present(e element) string { return e.sql + " IS NOT NULL" }
 
@@ -135,7 +166,7 @@ func (c *compiler) metaClause(x *clause) condition {
 		return x.nothing()
 	}
 	metas := c.kept(x.field.metas)
-	if len(metas) == 0 {
+	if c.unknown(x.field) {
 		return c.unsupported("it keeps no records of " + x.field.metas[0].kind.Name)
 	}
 	p := c.bind(x)
