@@ -528,7 +528,9 @@ func FuzzParse(f *testing.F) {
 		f.Add(tc.in)
 	}
 	for _, text := range hostile() {
-		f.Add(text)
+		if len(text) < 2000 {
+			f.Add(text)
+		}
 	}
 	g := newGenerator(3)
 	for range 50 {

@@ -79,7 +79,7 @@ func (d *randomData) parsed(t *testing.T) (string, *filter.Expr) {
 func TestSQLAgainstMatch(t *testing.T) {
 	n, seed := 1500, uint64(7)
 	if testing.Short() {
-		n = 300
+		n = 200
 	}
 	if os.Getenv("WEIR_TEST_FILTERS") != "" {
 		n, seed = 10_000, rand.Uint64()
@@ -208,7 +208,7 @@ func TestPlantedFaults(t *testing.T) {
 		want []string
 	}
 	var examples []example
-	for range 1500 {
+	for range 500 {
 		text, e := d.parsed(t)
 		examples = append(examples, example{text, e, matching(d.all, e)})
 	}
