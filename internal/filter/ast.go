@@ -101,26 +101,6 @@ func (op operator) positive() operator {
 	}
 }
 
-// holds says what the operator makes of a comparison's result (-1, 0, 1).
-func (op operator) holds(order int) bool {
-	switch op {
-	case opEqual, opIn:
-		return order == 0
-	case opDiffers:
-		return order != 0
-	case opLess:
-		return order < 0
-	case opAtMost:
-		return order <= 0
-	case opMore:
-		return order > 0
-	case opAtLeast:
-		return order >= 0
-	default:
-		return false
-	}
-}
-
 // operandKind says what is on the right side of an operator.
 type operandKind uint8
 

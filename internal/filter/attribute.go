@@ -52,7 +52,7 @@ func (t Type) operators() []operator {
 		return []operator{opEqual, opDiffers, opLess, opAtMost, opMore, opAtLeast, opIn}
 	case Bool:
 	}
-	return []operator{opEqual, opDiffers}
+	return []operator{opEqual, opDiffers, opIn}
 }
 
 // Attribute describes something that filters can compare, for help and
@@ -64,11 +64,14 @@ type Attribute struct {
 	Type    Type
 	// Set attributes have any number of values, others none or one.
 	Set bool
+	// Fold says that case does not count in texts and patterns.
+	Fold bool
 	// Operators lists the operators that the attribute takes.
 	Operators []string
 	// Values lists known values, where they are few.
 	Values []string
-	// Stores lists the stores that can answer clauses on the attribute.
+	// Stores lists the stores that keep the attribute. Attributes of intel that
+	// none keeps have no values.
 	Stores []string
 	Help   string
 }
@@ -106,14 +109,14 @@ const (
 	maxPort = 1<<16 - 1
 	maxICMP = 1<<8 - 1
 	maxVLAN = 1<<12 - 1
+	// maxProto is that of protocols, whose type is Text.
+	maxProto = 1<<8 - 1
 )
 
 // flowAttribute is a row of the table of flows' attributes.
 type flowAttribute struct {
 	Attribute
 	attr flowAttr
-	// fold says that case does not count.
-	fold bool
 	// max is the greatest value of a Number.
 	max int64
 	// key attributes are the same for all connections of a flow.
@@ -137,8 +140,8 @@ func flowAttributes() []flowAttribute {
 			Name: "dst.addr", Aliases: []string{"dst", "id.resp_h"}, Type: Address,
 			Help: "address of the server",
 		}},
-		{attr: attrProto, key: true, column: "proto", fold: true, Attribute: Attribute{
-			Name: "proto", Help: "protocol above IP: a name in lower case, or a number without one",
+		{attr: attrProto, key: true, column: "proto", Attribute: Attribute{
+			Name: "proto", Fold: true, Help: "protocol above IP: a name in lower case, or a number without one",
 			Values: protoNames(),
 		}},
 		{attr: attrDport, key: true, column: "dport", max: maxPort, Attribute: Attribute{
@@ -218,13 +221,15 @@ func Attributes() []Attribute {
 		out = append(out, a.Attribute)
 	}
 	for _, k := range kinds() {
-		stores := []string{"lake"}
-		if !k.stored {
-			stores = nil
+		storesOf := func(kept bool) []string {
+			if !kept {
+				return nil
+			}
+			return []string{"lake"}
 		}
 		prefix := "meta." + k.Name + "."
 		out = append(out, Attribute{
-			Name: prefix + countName, Type: Size, Operators: operatorNames(Size), Stores: stores,
+			Name: prefix + countName, Type: Size, Operators: operatorNames(Size), Stores: storesOf(k.stored),
 			Help: "number of observations",
 		})
 		for i := range k.Attrs {
@@ -238,8 +243,8 @@ func Attributes() []Attribute {
 			}
 			typ := metaType(a)
 			out = append(out, Attribute{
-				Name: prefix + name, Aliases: aliases, Type: typ, Set: true,
-				Operators: operatorNames(typ), Stores: stores, Help: a.Help,
+				Name: prefix + name, Aliases: aliases, Type: typ, Set: true, Fold: a.Fold,
+				Operators: operatorNames(typ), Stores: storesOf(i < k.kept), Help: a.Help,
 			})
 		}
 	}

@@ -4,6 +4,7 @@ package filter
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -38,6 +39,21 @@ func (e *SyntaxError) Error() string {
 	return b.String()
 }
 
+// maxShown is how many characters of a user's text a message repeats.
+const maxShown = 64
+
+// shown returns text as messages repeat it: in quotes, not too much of it, and
+// nothing that a terminal would take for more than text.
+func shown(text string) string {
+	n := 0
+	for i := range text {
+		if n++; n > maxShown {
+			return strconv.Quote(text[:i]) + "…"
+		}
+	}
+	return strconv.Quote(text)
+}
+
 // UnsupportedError says that a store cannot answer a clause of a filter.
 type UnsupportedError struct {
 	// Clause is the clause in its canonical form.
@@ -48,5 +64,9 @@ type UnsupportedError struct {
 
 // Error implements error.
 func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("filter %s: not supported by this store yet: %s", e.Clause, e.Reason)
+	clause := e.Clause
+	if len(clause) > 4*maxShown {
+		clause = strings.ToValidUTF8(clause[:4*maxShown], "") + "…"
+	}
+	return fmt.Sprintf("filter %s: not supported by this store yet: %s", clause, e.Reason)
 }

@@ -16,6 +16,7 @@ package filter
 import (
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // Limits of a filter's text. Beyond them Parse returns a *SyntaxError.
@@ -51,6 +52,14 @@ func Parse(text string, opts Options) (*Expr, error) {
 		return nil, &SyntaxError{
 			Offset: MaxLength,
 			Msg:    fmt.Sprintf("the filter is longer than %d bytes", MaxLength),
+		}
+	}
+	for i, r := range text {
+		if r != utf8.RuneError {
+			continue
+		}
+		if _, n := utf8.DecodeRuneInString(text[i:]); n == 1 {
+			return nil, errorf(i, "the byte 0x%02x is not UTF-8", text[i])
 		}
 	}
 	if opts.Now.IsZero() {

@@ -19,14 +19,29 @@ type kind struct {
 	// only known by name: no flow has any intel of theirs.
 	number flow.Kind
 	stored bool
+	// kept is the number of attributes, the first ones, that records have. The
+	// others are only known by name: they have no values.
+	kept int
 }
+
+// kept reports whether records have the attribute.
+func (m metaAttr) kept() bool { return m.attr < m.kind.kept }
 
 // kinds returns the kinds of intel: those of flow.Kinds, then the names under
 // which IVRE's other kinds are known, so that filters written for it are read.
+// So are IVRE's attributes of kinds that lack them.
 func kinds() []kind {
 	var list []kind
 	for i, info := range flow.Kinds() {
-		list = append(list, kind{KindInfo: info, number: flow.Kind(i), stored: true})
+		k := kind{KindInfo: info, number: flow.Kind(i), stored: true, kept: len(info.Attrs)}
+		if info.Name == "ssl" {
+			for _, column := range []string{"subject", "issuer", "client_subject", "client_issuer"} {
+				if k.find(column) < 0 {
+					k.Attrs = append(k.Attrs, ivreAttr(column))
+				}
+			}
+		}
+		list = append(list, k)
 	}
 	for _, other := range [][2]string{
 		{"arp", "op mac_src mac_dst"},
@@ -54,7 +69,7 @@ func kinds() []kind {
 
 // ivreAttr returns an attribute of which only the name is known.
 func ivreAttr(column string) flow.Attr {
-	a := flow.Attr{Column: column, Help: "as in IVRE"}
+	a := flow.Attr{Column: column, Help: "as in IVRE; no flow has any"}
 	switch {
 	case strings.HasSuffix(column, "_len"), strings.HasSuffix(column, "_requests"),
 		strings.HasSuffix(column, "_responses"), column == "cert_count":

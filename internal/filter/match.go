@@ -180,7 +180,7 @@ func (c *clause) with(s *subject, v *value, o *operand) bool {
 	case network:
 		return o.net.Contains(v.addr.Netip()) != c.op.negative()
 	case regex:
-		return o.re.re.MatchString(v.print(o.typ)) != c.op.negative()
+		return o.re.matches(v.print(o.typ)) != c.op.negative()
 	case attribute:
 		for _, other := range s.values(o.field) {
 			if c.op.holds(order(o.typ, v, &other)) {
@@ -191,6 +191,33 @@ func (c *clause) with(s *subject, v *value, o *operand) bool {
 	case literal:
 	}
 	return c.op.holds(order(o.typ, v, &o.val))
+}
+
+// matches reports whether the pattern matches the whole text: whether the
+// longest of the leftmost matches does.
+func (p *pattern) matches(text string) bool {
+	at := p.re.FindStringIndex(text)
+	return at != nil && at[0] == 0 && at[1] == len(text)
+}
+
+// holds says what the operator makes of a comparison's result (-1, 0, 1).
+func (op operator) holds(order int) bool {
+	switch op {
+	case opEqual, opIn:
+		return order == 0
+	case opDiffers:
+		return order != 0
+	case opLess:
+		return order < 0
+	case opAtMost:
+		return order <= 0
+	case opMore:
+		return order > 0
+	case opAtLeast:
+		return order >= 0
+	default:
+		return false
+	}
 }
 
 // order compares two values of a type.

@@ -86,7 +86,7 @@ func (n *names) resolve(name string, block *kind) *field {
 			return strings.EqualFold(s, name)
 		}) {
 			return &field{
-				name: a.Name, typ: a.Type, set: a.Set, fold: a.fold, max: a.max, from: fromFlow, flow: a,
+				name: a.Name, typ: a.Type, set: a.Set, fold: a.Fold, max: a.max, from: fromFlow, flow: a,
 			}
 		}
 	}
@@ -196,6 +196,17 @@ func (n *names) label(name string) (canonical string, k *kind, ok bool) {
 		}
 	}
 	return "", nil, false
+}
+
+// ofBlock returns the name inside a block of what is called by its full name, or
+// "".
+func (n *names) ofBlock(name string, block *kind) string {
+	f := n.resolve(name, nil)
+	if f == nil || f.from != fromMeta || f.metas[0].kind.Name != block.Name {
+		return ""
+	}
+	own, _ := block.spelling(f.metas[0].attr)
+	return own
 }
 
 // known returns the names that could have been meant in a place.

@@ -73,11 +73,6 @@ func (p *parser) attribute(c *clause, s scanned) *field {
 func (p *parser) operand(c *clause, s scanned) (operand, error) {
 	f := c.field
 	if other := p.attribute(c, s); other != nil {
-		if other.from == fromMeta || other.from == fromCount {
-			return operand{}, errorf(s.offset,
-				"%s cannot stand on the right; two attributes of one record are compared in a block, "+
-					"as in meta.http(request_body_len > response_body_len)", other.name)
-		}
 		return operand{kind: attribute, typ: other.typ, field: other}, nil
 	}
 	if c.op == opMatches || c.op == opMatchesNot {
@@ -114,7 +109,9 @@ func (p *parser) pattern(c *clause, s scanned) (operand, error) {
 	if err != nil {
 		return operand{}, errorf(s.offset, "%v", err)
 	}
-	if p.cost += re.cost; p.cost > maxCost {
+	p.cost += re.cost
+	p.letters += re.letters
+	if p.cost > maxCost || p.letters > maxLetters {
 		return operand{}, errorf(s.offset, "the patterns of the filter are too large together")
 	}
 	return operand{kind: regex, typ: c.field.typ, re: re}, nil

@@ -5,7 +5,9 @@ package filter
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // parser reads a filter from left to right. Its methods leave pos after what
@@ -18,9 +20,10 @@ type parser struct {
 	// block is the kind whose block is being read, or nil.
 	block *kind
 	depth int
-	// clauses and cost count what the limits are about.
+	// clauses, cost and letters count what the limits are about.
 	clauses int
 	cost    int
+	letters int
 }
 
 // errorf returns an error at an offset.
@@ -115,14 +118,20 @@ func (p *parser) unexpected() error {
 	word := p.word()
 	switch upper := strings.ToUpper(word); upper {
 	case "":
-		err.Msg = fmt.Sprintf("unexpected %q", p.text[p.pos:p.pos+1])
+		err.Msg = "unexpected " + p.rune()
 	case "AND", "OR":
 		err.Msg = fmt.Sprintf("unexpected %q: write %s", word, upper)
 		err.Expected = nil
 	default:
-		err.Msg = fmt.Sprintf("unexpected %q", word)
+		err.Msg = "unexpected " + shown(word)
 	}
 	return err
+}
+
+// rune returns the character at the present position, in quotes.
+func (p *parser) rune() string {
+	_, n := utf8.DecodeRuneInString(p.text[p.pos:])
+	return strconv.Quote(p.text[p.pos : p.pos+n])
 }
 
 // word returns the name or word at the present position.
@@ -262,7 +271,7 @@ func (p *parser) noOperand() error {
 	case p.pos >= len(p.text) || p.peek() == ')':
 		err.Msg = "a filter is missing"
 	default:
-		err.Msg = fmt.Sprintf("unexpected %q", p.text[p.pos:p.pos+1])
+		err.Msg = "unexpected " + p.rune()
 	}
 	return err
 }
@@ -275,12 +284,24 @@ func (p *parser) unknown(name string) error {
 		upper == "NONE" || upper == "LEN"):
 		err.Msg = fmt.Sprintf("unknown attribute %s: write %s", name, upper)
 		return err
+	case upper == name && keywordFrom(name, 0) != "":
+		err.Msg = fmt.Sprintf("unknown attribute: the keyword %s needs white space around it", name)
+		return err
+	case p.block != nil && p.names.ofBlock(name, p.block) != "":
+		err.Nearest = p.names.ofBlock(name, p.block)
+		err.Msg = fmt.Sprintf("in the parentheses of %s%s write %s", metaPrefix, p.block.Name, err.Nearest)
+		return err
 	case p.block != nil && p.names.resolve(name, nil) != nil:
 		err.Msg = fmt.Sprintf("%s is no attribute of %s%s; it belongs outside the parentheses",
 			name, metaPrefix, p.block.Name)
 		return err
 	case p.block == nil && ofConnections(name):
 		err.Msg = fmt.Sprintf("unknown attribute of flows: %s belongs to single connections", name)
+		return err
+	}
+	if strings.HasSuffix(name, ".") {
+		err.Offset += len(name)
+		err.Msg = "the rest of a name is missing after " + shown(name)
 		return err
 	}
 	err.Msg = "unknown attribute"
@@ -290,7 +311,7 @@ func (p *parser) unknown(name string) error {
 	if err.Nearest = nearest(name, p.names.known(p.block)); err.Nearest != "" {
 		err.Msg += "; nearest " + err.Nearest
 	}
-	err.Msg += fmt.Sprintf(": %.64q", name)
+	err.Msg += ": " + shown(name)
 	return err
 }
 
@@ -305,10 +326,10 @@ func (p *parser) label() (node, error) {
 	}
 	canonical, k, ok := p.names.label(name)
 	if !ok {
-		err := errorf(start, "unknown label: %.64q", "#"+name)
+		err := errorf(start, "unknown label: %s", shown("#"+name))
 		if err.Nearest = nearest(name, p.names.labels()); err.Nearest != "" {
 			err.Nearest = "#" + err.Nearest
-			err.Msg = fmt.Sprintf("unknown label; nearest %s: %.64q", err.Nearest, "#"+name)
+			err.Msg = fmt.Sprintf("unknown label; nearest %s: %s", err.Nearest, shown("#"+name))
 		}
 		return nil, err
 	}
@@ -401,6 +422,8 @@ func (p *parser) presence(c *clause, start int) error {
 		if c.field.from == fromKind && p.peek() == '(' {
 			err.Msg = fmt.Sprintf("a block opens right after the name: write %s(", c.field.name)
 			err.Expected = nil
+		} else if c := p.peek(); c < ' ' || c >= 0x80 {
+			err.Msg += ", before " + p.rune()
 		}
 	}
 	return err
@@ -415,7 +438,7 @@ func (p *parser) inList() string {
 		return "IN ( … )"
 	}
 	rest := strings.TrimSpace(p.text[p.pos:end])
-	if rest == "" || len(rest) > 64 {
+	if rest == "" || len(rest) > 64 || shown(rest) != `"`+rest+`"` {
 		return "IN ( … )"
 	}
 	if !strings.HasPrefix(rest, "(") {

@@ -4,7 +4,6 @@ package filter_test
 
 import (
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -93,6 +92,7 @@ func canonical() [][2]string {
 		{"proto = 6", "proto = tcp"},
 		{"proto = 58", "proto = icmp"},
 		{"proto = 253", ""},
+		{"proto = 0x06", "proto = tcp"},
 		{"proto =~ ^(?i)TCP$", ""},
 		{"service = ORACLE.example.com", ""},
 		{"service = a b  c ", "service = a b  c"},
@@ -132,6 +132,10 @@ func canonical() [][2]string {
 		{`service =~ "\d+"`, `service =~ \d+`},
 		{"conn_state = SF", ""},
 		{"vlan = 100 AND sensor = a", ""},
+		{"service = /f(type=3)", ""},
+		{"service =~ .*(in).*", ""},
+		{"service =~ (and|or)", ""},
+		{"meta.http.uri = f(and)", ""},
 		// Sizes, times, durations.
 		{"csbytes > 10k", "csbytes > 10000"},
 		{"csbytes > 1.5MB", "csbytes > 1500000"},
@@ -146,6 +150,7 @@ func canonical() [][2]string {
 		{"firstseen >= 2020-01-01 10:00", "firstseen >= 2020-01-01T10:00:00Z"},
 		{"firstseen >= 2020-01-01T10:00:00.5+02:00", "firstseen >= 2020-01-01T08:00:00.5Z"},
 		{"firstseen:2020-01-01 10:00:00", "firstseen = 2020-01-01T10:00:00Z"},
+		{"firstseen >= 2020-01-01t10:00:00.25z", "firstseen >= 2020-01-01T10:00:00.25Z"},
 		{"firstseen > 1577872800", "firstseen > 2020-01-01T10:00:00Z"},
 		{"firstseen > 1577872800.000001", "firstseen > 2020-01-01T10:00:00.000001Z"},
 		{"firstseen > -2h", "firstseen > 2020-01-01T10:00:00Z"},
@@ -175,8 +180,13 @@ func canonical() [][2]string {
 		{"meta.dns.qtype =~ A+", "meta.dns.type =~ A+"},
 		{"meta.dns.qtype =~ 2.", ""},
 		{"meta.dns.qtype", ""},
+		{"dport = meta.http.status_code", ""},
+		{"meta.http.host = meta.query", ""},
 		{"meta.dns.aa = T", "meta.dns.aa = true"},
 		{"meta.dns.AA != 0", "meta.dns.aa != false"},
+		{"meta.dns.aa IN (T, no)", "meta.dns.aa IN (true, false)"},
+		{"meta.ssl.subject =~ CN=.*", ""},
+		{"#ssh AND meta.ssh.auth_success = T", "#SSH AND meta.ssh.auth_success = true"},
 		{"meta.dns.rtt > 10ms", "meta.dns.rtt > 0.01s"},
 		{"meta.dns.count > 2", ""},
 		{"meta.count > 2", ""},
@@ -300,7 +310,7 @@ func refused() []struct {
 		{"dport = 65536", 8, "too large"},
 		{"dport = 10k", 8, "not a number"},
 		{"dport = 80 81", 8, "not a number"},
-		{"csbytes = 99999999999999999999", 10, "not a size"},
+		{"csbytes = 99999999999999999999", 10, "too large"},
 		{"csbytes = 9300P", 10, "not a size"},
 		{"csbytes = 1.5", 10, "not a size"},
 		{"csbytes = 10kk", 10, "not a size"},
@@ -316,6 +326,7 @@ func refused() []struct {
 		{"meta.dns.aa > true", 12, "takes no >"},
 		{"firstseen =~ 2020.*", 10, "takes no =~"},
 		{"proto = a b", 8, "not a protocol"},
+		{"proto = 256", 8, "too large; the greatest value is 255"},
 		{"service =~ a(", 12, "not closed"},
 		{"service =~ 'a('", 11, "the pattern is wrong: missing closing )"},
 		{"service =~ [a", 11, "the pattern is wrong"},
@@ -342,8 +353,23 @@ func refused() []struct {
 		{"meta.dns(#HTTP)", 9, "outside the parentheses"},
 		{"#htpt", 0, "unknown label; nearest #HTTP"},
 		{"#", 0, "unknown label"},
-		{"dport = meta.dns.qtype", 8, "in a block"},
-		{"dport = \xff", 8, "not a number"},
+		{"dport = \xff", 8, "the byte 0xff is not UTF-8"},
+		{"dport\u00a0= 80", 5, `an operator is missing after dport, before "\u00a0"; expected =`},
+		{"\u202edport", 0, `unexpected "\u202e"; expected an attribute`},
+		{"meta.", 5, `the rest of a name is missing after "meta."`},
+		{"meta.dns.?", 9, `the rest of a name is missing after "meta.dns."`},
+		{"service = a\xc3", 11, "the byte 0xc3 is not UTF-8"},
+		{"dport = 80 AND NOT!type", 15, "the keyword NOT needs white space around it"},
+		{"meta.dns(meta.dns.rcode_name = NXDOMAIN)", 9, "in the parentheses of meta.dns write rcode"},
+		{"meta.dns(meta.http.uri = x)", 9, "belongs outside the parentheses"},
+		{"proto = tcp dport IN (80)", 12, "write AND before dport"},
+		{"proto = tcp (dport IN (80))", 13, "write AND before dport"},
+		{"proto = tcp or (dport = 80)", 12, "write OR"},
+		{"service = a (or b)", 13, "write OR"},
+		{"proto in \"\x1b[31m\"", 6, "write IN ( … )"},
+		{"dport = " + strings.Repeat("x", 1000), 8, `xxx"… is not a number`},
+		{"service =~ " + strings.Repeat("[^a]", 200), 11, "too many classes"},
+		{strings.Repeat("service =~ [^a]{2} OR ", 200) + "dport", 2805, "too large together"},
 		{"@", 0, `unexpected "@"; expected an attribute`},
 	}
 }
@@ -450,24 +476,6 @@ func TestAnd(t *testing.T) {
 	}
 }
 
-// TestCommonFilters reads the filters that people wrote for IVRE.
-func TestCommonFilters(t *testing.T) {
-	text, err := os.ReadFile("../../../shared/ivre/filters.txt")
-	if err != nil {
-		t.Skipf("no list of common filters in ../shared: %v", err)
-	}
-	for line := range strings.Lines(string(text)) {
-		parts := strings.Split(strings.TrimRight(line, "\n"), "\t")
-		e, err := filter.Parse(parts[1], options())
-		switch {
-		case parts[0] == "parse" && err != nil:
-			t.Errorf("Parse(%q) = %v", parts[1], err)
-		case parts[0] == "refuse" && (err == nil || !strings.Contains(err.Error(), parts[2])):
-			t.Errorf("Parse(%q) = %v, %v, want %q", parts[1], e, err, parts[2])
-		}
-	}
-}
-
 func TestAttributes(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, a := range filter.Attributes() {
@@ -484,6 +492,18 @@ func TestAttributes(t *testing.T) {
 				t.Errorf("Parse(%q) = %v, %v, want %s", name, e, err, a.Name)
 			}
 		}
+	}
+	// meta.name looks at every kind that has it: the type must be the same.
+	types := make(map[string]filter.Type)
+	for _, a := range filter.Attributes() {
+		if !strings.HasPrefix(a.Name, "meta.") {
+			continue
+		}
+		name := a.Name[strings.LastIndex(a.Name, ".")+1:]
+		if typ, ok := types[name]; ok && typ != a.Type {
+			t.Errorf("meta.%s is a %v and a %v", name, typ, a.Type)
+		}
+		types[name] = a.Type
 	}
 	var all []string
 	for _, a := range filter.Attributes() {
@@ -507,10 +527,16 @@ func FuzzParse(f *testing.F) {
 	for _, tc := range refused() {
 		f.Add(tc.in)
 	}
+	for _, text := range hostile() {
+		if len(text) < 2000 {
+			f.Add(text)
+		}
+	}
 	g := newGenerator(3)
 	for range 50 {
 		f.Add(g.filter(2))
 	}
+	samples := samples()
 	f.Fuzz(func(t *testing.T, text string) {
 		e, err := filter.Parse(text, options())
 		if err != nil {
@@ -536,6 +562,10 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("SQL of %q = %v", text, err)
 			}
 		}
-		e.Match(&filter.Flow{})
+		for name, flow := range samples {
+			if e.Match(flow) != again.Match(flow) {
+				t.Fatalf("Parse(%q) of %q does not say the same of %s", printed, text, name)
+			}
+		}
 	})
 }

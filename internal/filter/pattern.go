@@ -15,7 +15,7 @@ import (
 type pattern struct {
 	// text is the pattern as written.
 	text string
-	// re matches whole values.
+	// re is for the evaluator: the pattern as written, longest match.
 	re *regexp.Regexp
 	// re2 is the same for DuckDB's RE2, to be matched in full: printed from the
 	// parsed tree, so that it holds none of the constructs on which the two
@@ -23,7 +23,14 @@ type pattern struct {
 	re2 string
 	// cost is the estimated size of the compiled pattern.
 	cost int
+	// letters is how many characters its classes hold, see maxLetters.
+	letters int
 }
+
+// maxLetters bounds how many characters all classes of a filter's patterns hold
+// together, of those that may have an upper and a lower case: to print a class
+// takes time for each. A negated class holds some hundred thousand.
+const maxLetters = 16_000_000
 
 // maxCost bounds the estimated size of a filter's compiled patterns. It keeps
 // the time to match a value short; RE2 refuses patterns from about five times
@@ -42,19 +49,26 @@ func newPattern(text string, fold bool) (*pattern, error) {
 	tree, err := syntax.Parse(text, flags)
 	if err != nil {
 		if serr, ok := errors.AsType[*syntax.Error](err); ok {
-			return nil, fmt.Errorf("the pattern is wrong: %s at %q", serr.Code, serr.Expr)
+			return nil, fmt.Errorf("the pattern is wrong: %s at %s", serr.Code, shown(serr.Expr))
 		}
 		return nil, fmt.Errorf("the pattern is wrong: %w", err)
 	}
-	p := &pattern{text: text, cost: cost(tree)}
+	p := &pattern{text: text, cost: cost(tree), letters: letters(tree)}
 	if p.cost > maxCost {
 		return nil, errors.New("the pattern is too large: its repetitions multiply")
 	}
+	if p.letters > maxLetters {
+		return nil, errors.New("the pattern is too large: it has too many classes such as [^a]")
+	}
 	withoutNames(tree)
 	p.re2 = tree.String()
-	if p.re, err = regexp.Compile(`\A(?:` + p.re2 + `)\z`); err != nil {
+	if fold {
+		text = "(?i)" + text
+	}
+	if p.re, err = regexp.Compile(text); err != nil {
 		return nil, fmt.Errorf("the pattern is wrong: %w", err)
 	}
+	p.re.Longest()
 	return p, nil
 }
 
@@ -64,6 +78,21 @@ func withoutNames(re *syntax.Regexp) {
 	for _, sub := range re.Sub {
 		withoutNames(sub)
 	}
+}
+
+// letters returns how many characters classes hold between the first letter and
+// the last one that has two cases.
+func letters(re *syntax.Regexp) int {
+	n := 0
+	if re.Op == syntax.OpCharClass {
+		for i := 0; i+1 < len(re.Rune); i += 2 {
+			n += max(0, int(min(re.Rune[i+1], 0x1e943))-int(max(re.Rune[i], 'A'))+1)
+		}
+	}
+	for _, sub := range re.Sub {
+		n += letters(sub)
+	}
+	return n
 }
 
 // cost estimates the number of instructions of a program that matches bytes,

@@ -56,22 +56,26 @@ func readText(f *field, text string) (string, error) {
 		return text, nil
 	}
 	if strings.ContainsAny(text, " \t\r\n") {
-		return "", fmt.Errorf("%q is not a protocol", text)
+		return "", fmt.Errorf("%s is not a protocol", shown(text))
 	}
 	switch text {
 	case "icmp6", "icmpv6", "ipv6-icmp":
 		return flow.ProtoLabel(flow.ICMPv6), nil
 	}
-	if n, err := strconv.ParseUint(text, 10, 8); err == nil {
-		return flow.ProtoLabel(uint8(n)), nil
+	if !isNumber(text) {
+		return text, nil
 	}
-	return text, nil
+	n, err := readNumber(text, maxProto)
+	if err != nil {
+		return "", err
+	}
+	return flow.ProtoLabel(uint8(n)), nil
 }
 
 func readAddr(text string) (flow.Addr, error) {
 	ip, err := netip.ParseAddr(text)
 	if err != nil || ip.Zone() != "" {
-		return flow.Addr{}, fmt.Errorf("%q is not an address", text)
+		return flow.Addr{}, fmt.Errorf("%s is not an address", shown(text))
 	}
 	return flow.AddrFrom(ip), nil
 }
@@ -80,7 +84,7 @@ func readAddr(text string) (flow.Addr, error) {
 func readNetwork(text string) (netip.Prefix, error) {
 	net, err := netip.ParsePrefix(text)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%q is not a network", text)
+		return netip.Prefix{}, fmt.Errorf("%s is not a network", shown(text))
 	}
 	if net.Addr().Is4In6() && net.Bits() >= 96 {
 		net = netip.PrefixFrom(net.Addr().Unmap(), net.Bits()-96)
@@ -94,6 +98,11 @@ func isNumber(text string) bool {
 	return err == nil
 }
 
+// tooLarge is a number that is.
+type tooLarge string
+
+func (t tooLarge) Error() string { return shown(string(t)) + " is too large" }
+
 // parseInt reads a number that is not negative.
 func parseInt(text string) (int64, error) {
 	digits, base := text, 10
@@ -103,10 +112,10 @@ func parseInt(text string) (int64, error) {
 	// ParseUint would take a sign for base 0 only, and underscores.
 	n, err := strconv.ParseUint(digits, base, 63)
 	if errors.Is(err, strconv.ErrRange) {
-		return 0, fmt.Errorf("%q is too large", text)
+		return 0, tooLarge(text)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("%q is not a number", text)
+		return 0, fmt.Errorf("%s is not a number", shown(text))
 	}
 	return int64(n), nil
 }
@@ -114,15 +123,16 @@ func parseInt(text string) (int64, error) {
 func readNumber(text string, limit int64) (int64, error) {
 	n, err := parseInt(text)
 	if err == nil && limit > 0 && n > limit {
-		return 0, fmt.Errorf("%s is too large; the greatest value is %d", text, limit)
+		return 0, fmt.Errorf("%s is too large; the greatest value is %d", shown(text), limit)
 	}
 	return n, err
 }
 
 // readSize reads a number with an optional decimal suffix: 10k, 1.5MB.
 func readSize(text string) (int64, error) {
-	if n, err := parseInt(text); err == nil {
-		return n, nil
+	n, err := parseInt(text)
+	if err == nil || errors.As(err, new(tooLarge)) {
+		return n, err
 	}
 	digits := strings.TrimRight(text, "kKmMgGtTpPbB")
 	scale := int64(1)
@@ -134,11 +144,10 @@ func readSize(text string) (int64, error) {
 		}
 	}
 	if suffix != "" && suffix != "b" {
-		return 0, fmt.Errorf("%q is not a size: write 1500, 10k or 5M", text)
+		return 0, fmt.Errorf("%s is not a size: write 1500, 10k or 5M", shown(text))
 	}
-	n, err := scaled(digits, scale)
-	if err != nil {
-		return 0, fmt.Errorf("%q is not a size: write 1500, 10k or 5M", text)
+	if n, err = scaled(digits, scale); err != nil {
+		return 0, fmt.Errorf("%s is not a size: write 1500, 10k or 5M", shown(text))
 	}
 	return n, nil
 }
@@ -206,7 +215,7 @@ func unitMicros() []struct {
 
 // readDuration reads a number of seconds, or numbers with units: 90, 5m, 1h30m.
 func readDuration(text string) (int64, error) {
-	bad := fmt.Errorf("%q is not a duration: write 90, 5m or 1h30m", text)
+	bad := fmt.Errorf("%s is not a duration: write 90, 5m or 1h30m", shown(text))
 	if n, err := scaled(text, 1e6); err == nil {
 		return n, nil
 	}
@@ -262,8 +271,8 @@ func readTime(text string, opts *Options) (int64, error) {
 	micros, ok := parseTime(text, opts)
 	if !ok || micros < minTime || micros > maxTime {
 		return 0, fmt.Errorf(
-			"%q is not a time: write 2024-03-01, 2024-03-01 10:00:00, 2024-03-01T10:00:00Z, "+
-				"seconds since 1970, or -2h", text)
+			"%s is not a time: write 2024-03-01, 2024-03-01 10:00:00, 2024-03-01T10:00:00Z, "+
+				"seconds since 1970, or -2h", shown(text))
 	}
 	return micros, nil
 }
@@ -287,6 +296,8 @@ func parseTime(text string, opts *Options) (int64, bool) {
 		return n, true
 	}
 	// Fractions of a second are read where a layout has seconds, named or not.
+	// RFC 3339 allows its T and Z to be lower case.
+	text = strings.ToUpper(text)
 	for _, day := range [...]string{"2006-01-02", "2006/01/02"} {
 		if t, err := time.ParseInLocation(day, text, opts.Zone); err == nil {
 			return floorMicro(t), true
@@ -314,5 +325,5 @@ func readBool(text string) (int64, error) {
 	case "false", "f", "no", "0":
 		return 0, nil
 	}
-	return 0, fmt.Errorf("%q is not true or false", text)
+	return 0, fmt.Errorf("%s is not true or false", shown(text))
 }

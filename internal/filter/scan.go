@@ -225,8 +225,14 @@ func classEnd(text string, i int) int {
 // keyword: a value that starts at offset and holds a clause, or a lower-case
 // and, or, in.
 func (s *scanner) check(offset int, text string) error {
+	after := offset + len(text)
+	for after < len(s.text) && isSpace(s.text[after]) {
+		after++
+	}
+	in := keywordAt(s.text, after) == "IN"
 	for i := 1; i < len(text); i++ {
-		if !isSpace(text[i-1]) && text[i-1] != '(' {
+		// What stands in parentheses is a word of its own only if they do.
+		if !isSpace(text[i-1]) && !(text[i-1] == '(' && i > 1 && isSpace(text[i-2])) {
 			continue
 		}
 		for _, word := range [...]string{"and", "or", "in"} {
@@ -238,7 +244,7 @@ func (s *scanner) check(offset int, text string) error {
 				}
 			}
 		}
-		if name := s.clauseAt(text[i:]); name != "" {
+		if name := s.clauseAt(text[i:], in); name != "" {
 			return &SyntaxError{
 				Offset: offset + i,
 				Msg:    fmt.Sprintf("write AND before %s, or quote the value if it belongs to it", name),
@@ -249,8 +255,8 @@ func (s *scanner) check(offset int, text string) error {
 }
 
 // clauseAt returns the attribute at the beginning of text if an operator
-// follows, or the block that opens there, or "".
-func (s *scanner) clauseAt(text string) string {
+// follows, or the block that opens there, or "". in says that IN follows text.
+func (s *scanner) clauseAt(text string, in bool) string {
 	text = strings.TrimLeft(text, "!-~")
 	n := 0
 	for n < len(text) && isName(text[n]) {
@@ -268,7 +274,7 @@ func (s *scanner) clauseAt(text string) string {
 		return name + "("
 	}
 	rest = strings.TrimLeft(rest, " \t\r\n")
-	if _, length := operatorAt(rest, 0); length == 0 {
+	if _, length := operatorAt(rest, 0); length == 0 && !(in && rest == "") && keywordFrom(rest, 0) != "IN" {
 		return ""
 	}
 	return name

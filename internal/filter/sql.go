@@ -255,6 +255,9 @@ func (c *compiler) node(x node) condition {
 		}
 		return c.exists(x.kind, "", false)
 	case *block:
+		if !x.kind.stored {
+			return condition{"FALSE", true}
+		}
 		where := c.node(pushNot(x.x, false)).sql
 		c.at = x
 		return c.exists(x.kind, where, false)

@@ -40,10 +40,17 @@ func (c *compiler) clause(x *clause) condition {
 	case fromMeta:
 		return c.metaClause(x)
 	case fromCount:
+		if !f.set && !f.metas[0].kind.stored {
+			return x.nothing()
+		}
 		if !f.set && x.quant != quantLen && !x.withAttribute() {
 			return c.countClause(x)
 		}
-	case fromFlow, fromRecord:
+	case fromRecord:
+		if !f.metas[0].kept() {
+			return x.nothing()
+		}
+	case fromFlow:
 	}
 	p := c.bind(x)
 	if f.bareAddr() {
@@ -85,7 +92,12 @@ func listClause(x *clause, p *predicate, e element) condition {
 		return condition{"list_contains(" + e.sql + ", " + p.args[0].lo + ")", false}
 	}
 	fulfilling := length
-	if x.op != opNone {
+	switch {
+	case x.op == opNone:
+	case x.withIntel():
+		// Lambdas hold no subqueries.
+		fulfilling = "(SELECT count(*) FROM unnest(" + e.sql + ") AS s(v) WHERE " + p.on(element{sql: "s.v"}) + ")"
+	default:
 		fulfilling = "len(list_filter(" + e.sql + ", lambda x: " + p.on(element{sql: "x"}) + "))"
 	}
 	switch x.quant {
@@ -170,7 +182,10 @@ func (c *compiler) element(f *field) (element, bool) {
 }
 
 // record returns the expression for an attribute of an intel record m.
-func record(m metaAttr, fold bool) element {
+func record(m metaAttr, fold bool) element { return recordAs("m", m, fold) }
+
+// recordAs is record with another alias.
+func recordAs(alias string, m metaAttr, fold bool) element {
 	info := m.info()
 	one := func(expr string) string {
 		switch {
@@ -182,7 +197,7 @@ func record(m metaAttr, fold bool) element {
 		}
 		return expr
 	}
-	column := "m." + quoteName(info.Column)
+	column := alias + "." + quoteName(info.Column)
 	if !info.Type.List() {
 		return element{sql: one(column)}
 	}
@@ -227,6 +242,18 @@ func (c *compiler) bind(x *clause) *predicate {
 		case attribute:
 			if o.field.bareAddr() {
 				break
+			}
+			if o.field.from == fromRecord && !o.field.metas[0].kept() {
+				continue // it has no values to compare with
+			}
+			if o.field.from == fromMeta {
+				if c.unknown(o.field) {
+					c.unsupported("it keeps no records of " + o.field.metas[0].kind.Name)
+				}
+				break
+			}
+			if o.field.from == fromCount && !o.field.metas[0].kind.stored {
+				continue
 			}
 			if _, ok := c.element(o.field); !ok {
 				c.unsupported("it keeps no " + o.field.name)
@@ -294,6 +321,9 @@ func (p *predicate) on(e element) string {
 	if len(in) > 0 {
 		parts = append(parts, e.sql+" IN ("+strings.Join(in, ", ")+")")
 	}
+	if len(parts) == 0 {
+		return "FALSE"
+	}
 	return "(" + strings.Join(parts, " OR ") + ")"
 }
 
@@ -332,6 +362,9 @@ func (p *predicate) attribute(e element, f *field) string {
 	}
 	if f.bareAddr() {
 		return "(" + compare(p.c.address("src").sql) + " OR " + compare(p.c.address("dst").sql) + ")"
+	}
+	if f.from == fromMeta {
+		return p.c.someIntel(f, func(other element) string { return compare(other.sql) })
 	}
 	other, _ := p.c.element(f)
 	if !other.list {

@@ -23,11 +23,14 @@ func (c *compiler) key(alias string) string {
 }
 
 // table returns the relation of a kind, "" if the store has none.
-func (c *compiler) table(k *kind) string {
-	if !k.stored {
-		return ""
+func (c *compiler) table(k *kind) string { return c.opts.Table(k.Name) }
+
+// nothing returns what a clause says about a field that never has a value.
+func (x *clause) nothing() condition {
+	if x.quant == quantNone || x.quant == quantLen && x.acceptsNone() {
+		return condition{"TRUE", true}
 	}
-	return c.opts.Table(k.Name)
+	return condition{"FALSE", true}
 }
 
 // maxSubqueries is how many subqueries on intel a filter may need. DuckDB plans
@@ -57,6 +60,9 @@ func (c *compiler) from(k *kind) string {
 // fulfills a condition, if that is not empty; correlated says that it refers to
 // the flow.
 func (c *compiler) exists(k *kind, where string, correlated bool) condition {
+	if !k.stored {
+		return condition{"FALSE", true}
+	}
 	table := c.from(k)
 	if correlated {
 		return condition{"EXISTS (SELECT 1 FROM " + table + " AS m WHERE " + c.linked() + " AND " + where + ")", true}
@@ -77,7 +83,7 @@ func (c *compiler) linked() string {
 func (c *compiler) counts(f *field) (element, bool) {
 	var each []string
 	for _, m := range f.metas {
-		if c.table(m.kind) != "" {
+		if m.kind.stored && c.table(m.kind) != "" {
 			each = append(each, "nullif((SELECT count(*) FROM "+c.from(m.kind)+" AS m WHERE "+c.linked()+"), 0)")
 		}
 	}
@@ -113,11 +119,42 @@ func (c *compiler) countClause(x *clause) condition {
 func (c *compiler) kept(metas []metaAttr) []metaAttr {
 	var list []metaAttr
 	for _, m := range metas {
-		if c.table(m.kind) != "" {
+		if m.kept() && c.table(m.kind) != "" {
 			list = append(list, m)
 		}
 	}
 	return list
+}
+
+// unknown reports whether the store lacks what there is of an attribute.
+func (c *compiler) unknown(f *field) bool {
+	return slices.ContainsFunc(f.metas, metaAttr.kept) && len(c.kept(f.metas)) == 0
+}
+
+// someIntel returns the condition that some value of an attribute of intel on
+// the right side, where records are called n, fulfills a condition.
+func (c *compiler) someIntel(f *field, on func(element) string) string {
+	var parts []string
+	for _, m := range c.kept(f.metas) {
+		e := recordAs("n", m, f.fold)
+		from := c.from(m.kind) + " AS n"
+		if e.list {
+			from += ", unnest(" + e.sql + ") AS y(v)"
+			e = element{sql: "y.v"}
+		}
+		parts = append(parts, "EXISTS (SELECT 1 FROM "+from+" WHERE ("+c.key("n")+") = ("+c.key(c.alias)+") AND "+on(e)+")")
+	}
+	if len(parts) == 0 {
+		return "FALSE"
+	}
+	return "(" + strings.Join(parts, " OR ") + ")"
+}
+
+// withIntel reports whether the clause compares with an attribute of intel.
+func (c *clause) withIntel() bool {
+	return slices.ContainsFunc(c.values, func(o operand) bool {
+		return o.kind == attribute && (o.field.from == fromMeta || o.field.from == fromCount)
+	})
 }
 
 // present returns the condition that an element is there.
@@ -125,8 +162,11 @@ func present(e element) string { return e.sql + " IS NOT NULL" }
 
 // metaClause translates a clause on an attribute of one or more kinds of intel.
 func (c *compiler) metaClause(x *clause) condition {
+	if !slices.ContainsFunc(x.field.metas, metaAttr.kept) {
+		return x.nothing()
+	}
 	metas := c.kept(x.field.metas)
-	if len(metas) == 0 {
+	if c.unknown(x.field) {
 		return c.unsupported("it keeps no records of " + x.field.metas[0].kind.Name)
 	}
 	p := c.bind(x)
@@ -179,13 +219,16 @@ type recordCondition struct {
 func (c *compiler) ofRecords(x node) ([]recordCondition, bool) {
 	switch x := x.(type) {
 	case *label:
-		if x.kind != nil {
+		if x.kind != nil && x.kind.stored {
 			return []recordCondition{{x.kind, "TRUE"}}, true
 		}
 	case *block:
+		if !x.kind.stored {
+			return nil, false
+		}
 		return []recordCondition{{x.kind, c.node(pushNot(x.x, false)).sql}}, true
 	case *clause:
-		if x.field.from == fromKind {
+		if x.field.from == fromKind && x.field.metas[0].kind.stored {
 			return []recordCondition{{x.field.metas[0].kind, "TRUE"}}, true
 		}
 		if x.field.from != fromMeta || x.quant != quantPlain || x.withAttribute() {
@@ -285,6 +328,20 @@ func (c *compiler) values(m metaAttr, e element) string {
 	return c.from(m.kind) + " AS m, unnest(" + e.sql + ") AS u(v)"
 }
 
+// acceptsNone reports whether a LEN clause is right where there is no value.
+func (c *clause) acceptsNone() bool {
+	return slices.ContainsFunc(c.values, func(o operand) bool {
+		switch n := o.val.num; c.op {
+		case opEqual, opIn, opAtLeast:
+			return n == 0
+		case opDiffers, opLess:
+			return n != 0
+		default:
+			return c.op == opAtMost
+		}
+	})
+}
+
 // distinct returns the condition that the number of distinct values that fulfill
 // a condition compares as the LEN clause number says, which p has bound.
 func (c *compiler) distinct(
@@ -317,7 +374,7 @@ func (c *compiler) distinct(
 	// Flows without any value are in no group: where 0 is right, those that are
 	// not right are looked for.
 	having := p.on(element{sql: "count(DISTINCT w.v)"})
-	ofNone := number.compare(nil, &value{})
+	ofNone := number.acceptsNone()
 	if ofNone {
 		having = "NOT " + having
 	}
