@@ -34,6 +34,7 @@ type reading struct {
 	logs    *zeeklog.Logs
 	replace []string // imports that the new one replaces
 	cancel  context.CancelFunc
+	failed  atomic.Pointer[error] // of the sink that failed first
 
 	// lasting is set where nothing can be read again: what came through a pipe
 	// becomes visible while it goes on, by way of publisher, and a signal ends it
@@ -46,7 +47,7 @@ type reading struct {
 // sink ends the reading when it fails.
 type sink struct {
 	sensor.Sink
-	cancel context.CancelFunc
+	fail func(error)
 }
 
 func (s sink) Connections(b *flow.ConnBatch) error { return s.check(s.Sink.Connections(b)) }
@@ -54,9 +55,16 @@ func (s sink) Intel(b *flow.IntelBatch) error      { return s.check(s.Sink.Intel
 
 func (s sink) check(err error) error {
 	if err != nil {
-		s.cancel()
+		s.fail(err)
 	}
 	return err
+}
+
+// fail ends the reading for an error of a sink. Others that notice the end first
+// know only that they were told to.
+func (r *reading) fail(err error) {
+	r.failed.CompareAndSwap(nil, &err)
+	r.cancel()
 }
 
 // readCaptures reads what the options name and commits the result.
@@ -185,12 +193,12 @@ func (r *reading) run(ctx context.Context) error {
 	}
 	switch {
 	case r.publisher != nil:
-		cfg.Sinks = append(cfg.Sinks, sink{r.publisher, r.cancel})
+		cfg.Sinks = append(cfg.Sinks, sink{r.publisher, r.fail})
 	case r.writer != nil:
-		cfg.Sinks = append(cfg.Sinks, sink{r.writer, r.cancel})
+		cfg.Sinks = append(cfg.Sinks, sink{r.writer, r.fail})
 	}
 	if r.logs != nil {
-		cfg.Sinks = append(cfg.Sinks, sink{r.logs, r.cancel})
+		cfg.Sinks = append(cfg.Sinks, sink{r.logs, r.fail})
 	}
 	p, err := sensor.New(cfg)
 	if err != nil {
@@ -202,6 +210,9 @@ func (r *reading) run(ctx context.Context) error {
 	stop()
 	if err == nil {
 		err = ctx.Err()
+	}
+	if failed := r.failed.Load(); failed != nil {
+		err = *failed
 	}
 	if err != nil {
 		return err
