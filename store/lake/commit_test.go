@@ -492,9 +492,11 @@ func TestFileTooLarge(t *testing.T) {
 	checkStore(t, l)
 }
 
-func TestFullDisk(t *testing.T) {
+// smallLake returns an empty store on a disk of so many bytes.
+func smallLake(t *testing.T, size int) *lake.Lake {
+	t.Helper()
 	dir := t.TempDir()
-	if err := mountTmpfs(t, dir, 1<<20); err != nil {
+	if err := mountTmpfs(t, dir, size); err != nil {
 		if os.Getenv("WEIR_TEST_ROOT") != "" {
 			t.Fatalf("mount tmpfs: %v", err)
 		}
@@ -504,6 +506,12 @@ func TestFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l
+}
+
+func TestFullDisk(t *testing.T) {
+	l := smallLake(t, 1<<20)
+	dir := l.Path()
 	if err := commitRows(l, 10, lake.Import{}, lake.Final{}); err != nil {
 		t.Fatal(err)
 	}

@@ -19,17 +19,8 @@ import (
 // TestCompactFullDisk: whatever a full disk keeps from being written, nothing is
 // lost, nothing is left over, and with room again all is merged.
 func TestCompactFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := mountTmpfs(t, dir, 8<<20); err != nil {
-		if os.Getenv("WEIR_TEST_ROOT") != "" {
-			t.Fatalf("mount tmpfs: %v", err)
-		}
-		t.Skipf("needs to mount a tmpfs: %v", err)
-	}
-	l, err := lake.Open(dir, lake.Config{Create: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := smallLake(t, 8<<20)
+	dir := l.Path()
 	publish(t, l, lake.Import{Source: "live"}, 14, 800, 1)
 	const rows = 14 * 800
 	filler := filepath.Join(dir, ".old", "filler")

@@ -237,17 +237,8 @@ func TestCommitFails(t *testing.T) {
 // TestPublishFullDisk: a full disk costs the records of the parts that did not
 // fit, all of them are counted, and the import goes on when there is room.
 func TestPublishFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := mountTmpfs(t, dir, 16<<20); err != nil {
-		if os.Getenv("WEIR_TEST_ROOT") != "" {
-			t.Fatalf("mount tmpfs: %v", err)
-		}
-		t.Skipf("needs to mount a tmpfs: %v", err)
-	}
-	l, err := lake.Open(dir, lake.Config{Create: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := smallLake(t, 16<<20)
+	dir := l.Path()
 	w := begin(t, l, lake.Import{ID: "live", Source: "live"})
 	filler := filepath.Join(dir, ".old", "filler")
 	var taken int64
