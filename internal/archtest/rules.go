@@ -42,7 +42,7 @@ func Weir() *Rules {
 			"store/lake":      {"store", "internal/flow"},
 			"store/lakequery": {"store", "store/lake", "internal/filter", "internal/flow"},
 			"store/neo4j":     {"store", "store/lake", "internal/filter", "internal/flow"},
-			"store/storetest": {"store", "internal/filter", "internal/flow"},
+			"store/storetest": {"store", "store/lake", "internal/filter", "internal/flow"},
 			// Leaves.
 			"internal/command":   {"internal/term"},
 			"internal/config":    nil,
@@ -78,10 +78,11 @@ func Weir() *Rules {
 			"internal/bench":               {"internal/traffic"},
 			"internal/testrun":             nil,
 			"internal/nettest":             nil,
+			"internal/neo4jtest":           nil,
 		},
 		// What was stored is looked at with lakequery.
 		TestSupport: []string{
-			"internal/command/commandtest", "internal/traffic", "internal/nettest", "store/storetest",
+			"internal/command/commandtest", "internal/traffic", "internal/nettest", "internal/neo4jtest", "store/storetest",
 			"store/lakequery", "store/lake/laketest",
 		},
 		Modules: map[string]Users{
