@@ -98,7 +98,7 @@ func Weir() *Rules {
 			"github.com/elastic/go-seccomp-bpf":         {Packages: []string{"internal/confine"}},
 			"github.com/landlock-lsm/go-landlock":       {Packages: []string{"internal/confine"}},
 			"kernel.org/pub/linux/libs/security/libcap": {Packages: []string{"internal/confine"}},
-			"github.com/google/go-cmp":                  {Tests: true},
+			"github.com/google/go-cmp":                  {Packages: []string{"store/storetest"}, Tests: true},
 			"github.com/rogpeppe/go-internal":           {Packages: []string{"internal/command/commandtest"}, Tests: true},
 		},
 		StandardOnly: []string{
