@@ -76,7 +76,7 @@ func Weir() *Rules {
 			"internal/traffic":             nil,
 			"internal/traffic/gen":         {"internal/traffic"},
 			"internal/bench":               {"internal/traffic"},
-			"internal/testrun":             nil,
+			"internal/testrun":             {"internal/neo4jtest"},
 			"internal/nettest":             nil,
 			"internal/neo4jtest":           nil,
 		},
