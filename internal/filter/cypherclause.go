@@ -99,11 +99,12 @@ func (g *graph) listTerm(x *clause, c *comparison, left operandText) term {
 	element := left.element("x")
 	// Of nothing, NULL instead of a list, size and the others are NULL.
 	some := term{"any(x IN " + left.text + " WHERE " + c.on(element).text + ")", false}
-	one := "size([x IN " + left.text + " WHERE " + c.on(element).text + "])"
+	// Where a condition is NULL, single may be, too.
+	one := "single(x IN " + left.text + " WHERE coalesce(" + c.on(element).text + ", false))"
 	size := "size(" + left.text + ")"
 	switch {
 	case x.op == opNone:
-		some, one = term{"(" + size + " > 0)", false}, size
+		some, one = term{"(" + size + " > 0)", false}, size+" = 1"
 	case x.quant == quantPlain && x.op == opEqual && x.values[0].kind == literal:
 		some = term{"($" + c.values[0].lo + " IN " + left.text + ")", false}
 	}
@@ -122,9 +123,9 @@ func (g *graph) listTerm(x *clause, c *comparison, left operandText) term {
 			if x.op != opNone {
 				where = "WHERE " + c.on(element).text + " "
 			}
-			one = "COUNT { UNWIND " + left.text + " AS v WITH v " + where + "RETURN DISTINCT v }"
+			one = "COUNT { UNWIND " + left.text + " AS v WITH v " + where + "RETURN DISTINCT v } = 1"
 		}
-		return term{"(" + one + " = 1)", false}
+		return term{"(" + one + ")", false}
 	case quantNone:
 		return some.negated()
 	case quantAll:

@@ -25,30 +25,35 @@ func (g *graph) exists(k *kind, conditions []term) term {
 	return term{"EXISTS { " + matchIntel(k) + " WHERE " + someOf(conditions...).text + " }", true}
 }
 
-// countText returns the expression for the numbers of observations of kinds, each
-// number once, of those that the flow has.
+// countText returns the expression for the numbers of observations of kinds, of
+// those that the flow has.
 func (g *graph) countText(f *field) operandText {
 	var each []string
 	from := "MATCH (f:Flow)-[m:INTEL]->(i:Intel) WITH f, labels(i) AS kind, sum(m.count) AS n"
 	for _, m := range f.metas {
 		if m.kind.stored {
-			g.subquery()
-			each = append(each, countRows(m.kind))
+			each = append(each, g.countOf(m.kind))
 			if !f.set {
 				from = "MATCH (f:Flow)-[m:INTEL]->(:" + m.kind.Label + ") WITH f, sum(m.count) AS n"
 			}
 		}
 	}
 	return operandText{
-		text: "COLLECT { " + strings.Join(each, " UNION ") + " }", list: true, costly: true,
-		domain: &domain{from: from, value: "n"},
+		text: counted(each), list: true, repeats: f.set, costly: true, domain: &domain{from: from, value: "n"},
 	}
 }
 
-// countRows returns the query for the number of observations of a kind, without
-// a row if there are none.
-func countRows(k *kind) string {
-	return "MATCH (f)-[m:INTEL]->(:" + k.Label + ") WITH sum(m.count) AS v WHERE v > 0 RETURN v"
+// countOf returns the expression for the number of observations of a kind. Inside
+// of an expression over a list there can be no aggregation.
+func (g *graph) countOf(k *kind) string {
+	g.subquery()
+	return "reduce(n = 0, v IN COLLECT { MATCH (f)-[m:INTEL]->(:" + k.Label + ") RETURN m.count } | n + v)"
+}
+
+// counted returns the list of numbers of observations without those of kinds of
+// which there are none.
+func counted(each []string) string {
+	return "[n IN [" + strings.Join(each, ", ") + "] WHERE n > 0]"
 }
 
 // rows returns the query for the distinct values v of an attribute of a flow's
@@ -87,8 +92,7 @@ func (g *graph) collect(f *field) (list []collected) {
 	case fromCount:
 		for _, m := range f.metas {
 			if m.kind.stored {
-				g.subquery()
-				add("COLLECT { " + countRows(m.kind) + " }")
+				add(counted([]string{g.countOf(m.kind)}))
 			}
 		}
 	case fromFlow:

@@ -17,7 +17,10 @@ import (
 
 	"weir/internal/filter"
 	"weir/internal/flow"
+	"weir/internal/neo4jtest"
 )
+
+func TestMain(m *testing.M) { os.Exit(neo4jtest.Main(m)) }
 
 // slotWidth is the precision of the graphs of tests.
 const slotWidth = time.Hour
@@ -33,8 +36,8 @@ type graphDB struct {
 // openNeo4j empties a server and makes the schema.
 func openNeo4j(t *testing.T) *graphDB {
 	t.Helper()
-	uri, password := "bolt://127.0.0.1:7791", os.Getenv("XPW")
-	driver, err := neo4j.NewDriverWithContext(uri, neo4j.BasicAuth("neo4j", password, ""))
+	server := neo4jtest.Shared(t)
+	driver, err := neo4j.NewDriverWithContext("bolt://"+server.Addr(), neo4j.BasicAuth("neo4j", server.Password(), ""))
 	if err != nil {
 		t.Fatal(err)
 	}
