@@ -90,7 +90,7 @@ func Weir() *Rules {
 			"github.com/prometheus":                     {Packages: []string{"internal/telemetry"}, Tests: true},
 			"github.com/duckdb":                         {Packages: []string{"store/lakequery"}, Tests: true},
 			"github.com/parquet-go/parquet-go":          {Packages: []string{"store/lake"}},
-			"github.com/neo4j/neo4j-go-driver/v5":       {Packages: []string{"store/neo4j"}},
+			"github.com/neo4j/neo4j-go-driver/v5":       {Packages: []string{"store/neo4j"}, Tests: true},
 			"github.com/miekg/dns":                      {Packages: []string{"dissect"}, Tests: true},
 			"github.com/spf13/cobra":                    {Packages: []string{"internal/command", "cmd/sensor", "cmd/flowcli"}, Tests: true},
 			"github.com/BurntSushi/toml":                {Packages: []string{"internal/config"}},
