@@ -50,7 +50,7 @@ func (c *compactor) planRollups(m *Manifest, now time.Time) []rollupDay {
 		switch {
 		case p.Kind == RollupTable:
 			d.old = append(d.old, p)
-		case p.MaxTS-p.MinTS <= maxSpan && !c.lake.unfit.has(p.Path):
+		case p.MaxTS-p.MinTS <= maxSpan && !c.skips(&p):
 			d.conns = append(d.conns, p)
 		}
 	}
