@@ -107,8 +107,8 @@ RETURN collect(i), collect(CASE WHEN size(f.sports) > $large OR size(f.times) > 
 	findWaiting = `UNWIND $keys AS k MATCH (w:Waiting {key: k}) RETURN collect(k)`
 	// What waits is locked before what hangs on it is read.
 	moveWaiting = `UNWIND $keys AS k MATCH (w:Waiting {key: k}) SET w.moving = true
-WITH w MATCH (f:Flow {key: w.key}) SET f.key = w.key
-WITH w, f CALL (w, f) { MATCH (w)-[r:INTEL]->(i) CREATE (f)-[n:INTEL]->(i) SET n = properties(r) }
+WITH w MATCH (f:Flow {key: w.key})
+CALL (w, f) { MATCH (w)-[r:INTEL]->(i) CREATE (f)-[n:INTEL]->(i) SET n = properties(r) }
 DETACH DELETE w`
 )
 

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
 	"github.com/zeebo/xxh3"
@@ -361,7 +362,7 @@ const (
 
 // apply makes the relations, in the transaction that makes the chunk's mark.
 // Where a flow is not there yet, something stands in for it.
-func (c *intelChunk) apply(ctx context.Context, tx neo4j.ExplicitTransaction) error {
+func (c *intelChunk) apply(ctx context.Context, tx neo4j.ExplicitTransaction, waits *atomic.Bool) error {
 	keys := slices.Sorted(maps.Keys(c.flows))
 	rows, err := run(ctx, tx, findKeys, map[string]any{"keys": keys})
 	if err != nil {
@@ -371,15 +372,16 @@ func (c *intelChunk) apply(ctx context.Context, tx neo4j.ExplicitTransaction) er
 	if err != nil {
 		return err
 	}
-	waits := make(map[string]bool)
+	absent := make(map[string]bool)
 	var missing []string
 	for i, key := range keys {
 		if !found[i] {
-			waits[key] = true
+			absent[key] = true
 			missing = append(missing, key)
 		}
 	}
 	if len(missing) > 0 {
+		waits.Store(true)
 		if _, err := run(ctx, tx, makeWaits, map[string]any{"keys": missing}); err != nil {
 			return err
 		}
@@ -387,7 +389,7 @@ func (c *intelChunk) apply(ctx context.Context, tx neo4j.ExplicitTransaction) er
 	var relate, wait []any
 	for _, id := range slices.Sorted(maps.Keys(c.relations)) {
 		row := c.relations[id]
-		if waits[row[0].(string)] {
+		if absent[row[0].(string)] {
 			wait = append(wait, row)
 		} else {
 			relate = append(relate, row)
@@ -402,4 +404,36 @@ func (c *intelChunk) apply(ctx context.Context, tx neo4j.ExplicitTransaction) er
 		return expect(ctx, tx, c.q.wait, map[string]any{"rows": wait}, len(wait))
 	}
 	return nil
+}
+
+// sweepWaiting moves intel to flows that are there. Whoever makes a flow moves
+// what waits for it; this is for what came in at the same moment from another
+// forwarder.
+func (s *sender) sweepWaiting(ctx context.Context) error {
+	const find = `MATCH (w:Waiting) WHERE w.key > $after WITH w ORDER BY w.key LIMIT 10000
+WITH collect(w.key) AS keys UNWIND keys AS k OPTIONAL MATCH (f:Flow {key: k})
+RETURN keys[-1], collect(f.key)`
+	for after := ""; ; {
+		last, keys := "", []any(nil)
+		err := s.do(ctx, func(ctx context.Context, tx neo4j.ExplicitTransaction) error {
+			rows, err := run(ctx, tx, find, map[string]any{"after": after})
+			if err != nil || len(rows) == 0 {
+				return err
+			}
+			last, _ = rows[0].Values[0].(string)
+			keys, _ = rows[0].Values[1].([]any)
+			if len(keys) == 0 {
+				return nil
+			}
+			_, err = run(ctx, tx, moveWaiting, map[string]any{"keys": keys})
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("move intel to its flows: %w", err)
+		}
+		if last == "" {
+			return nil
+		}
+		after = last
+	}
 }

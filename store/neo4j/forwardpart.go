@@ -337,7 +337,7 @@ func (s *sender) try(ctx context.Context, c *chunk, timeout time.Duration) error
 			return err
 		}
 		if c.intel != nil {
-			return c.intel.apply(ctx, tx)
+			return c.intel.apply(ctx, tx, &s.waits)
 		}
 		return s.applyFlows(ctx, tx, c)
 	})

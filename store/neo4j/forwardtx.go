@@ -71,7 +71,7 @@ type sender struct {
 	owner string
 	// patience is for how long nothing may succeed before the sender gives up; 0
 	// is for ever.
-	patience time.Duration
+	patience atomic.Int64
 	// waiting says what waits, and where, for the error.
 	waiting func() string
 	queries flowQueries
@@ -86,6 +86,8 @@ type sender struct {
 
 	parts, conns, intel, flows, retries atomic.Int64
 	lostConns, lostIntel                atomic.Int64
+	// waits says that intel was written that waits for its flow.
+	waits atomic.Bool
 
 	mu   sync.Mutex // guards the rest
 	last time.Time  // of the last success, or of the start
@@ -102,6 +104,14 @@ func newSender(db *DB, log *slog.Logger, owner string) *sender {
 		s.kinds = append(s.kinds, newKindQueries(flow.Kind(i), &k))
 	}
 	return s
+}
+
+// setPatience begins to wait: nothing is too late yet.
+func (s *sender) setPatience(d time.Duration) {
+	s.patience.Store(int64(d))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = time.Now()
 }
 
 // work is what is done in a transaction.
@@ -260,7 +270,7 @@ func (s *sender) failed(ctx context.Context, v verdict, try int, err error) erro
 	since := time.Since(s.last)
 	first := s.err == nil
 	s.mu.Unlock()
-	if s.patience > 0 && since > s.patience {
+	if limit := time.Duration(s.patience.Load()); limit > 0 && since > limit {
 		return &StalledError{For: since, Waiting: s.waiting(), Err: s.db.explain(ctx, err)}
 	}
 	if first && v != conflicting {
