@@ -90,7 +90,7 @@ func Weir() *Rules {
 			"github.com/prometheus":                     {Packages: []string{"internal/telemetry"}, Tests: true},
 			"github.com/duckdb":                         {Packages: []string{"store/lakequery"}, Tests: true},
 			"github.com/parquet-go/parquet-go":          {Packages: []string{"store/lake"}},
-			"github.com/neo4j/neo4j-go-driver/v5":       {Packages: []string{"store/neo4j"}},
+			"github.com/neo4j/neo4j-go-driver/v5":       {Packages: []string{"store/neo4j"}, Tests: true},
 			"github.com/miekg/dns":                      {Packages: []string{"dissect"}, Tests: true},
 			"github.com/spf13/cobra":                    {Packages: []string{"internal/command", "cmd/sensor", "cmd/flowcli"}, Tests: true},
 			"github.com/BurntSushi/toml":                {Packages: []string{"internal/config"}},
@@ -98,7 +98,7 @@ func Weir() *Rules {
 			"github.com/elastic/go-seccomp-bpf":         {Packages: []string{"internal/confine"}},
 			"github.com/landlock-lsm/go-landlock":       {Packages: []string{"internal/confine"}},
 			"kernel.org/pub/linux/libs/security/libcap": {Packages: []string{"internal/confine"}},
-			"github.com/google/go-cmp":                  {Tests: true},
+			"github.com/google/go-cmp":                  {Packages: []string{"store/storetest"}, Tests: true},
 			"github.com/rogpeppe/go-internal":           {Packages: []string{"internal/command/commandtest"}, Tests: true},
 		},
 		StandardOnly: []string{
