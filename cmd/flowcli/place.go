@@ -108,9 +108,13 @@ func (o *options) findStore() error {
 		}
 		o.store = path
 	}
-	// Nothing after the scheme is shown: it may hold a password.
-	if scheme, _, ok := strings.Cut(o.store, "://"); ok && !neo4j.IsURI(o.store) {
-		return &command.UsageError{Err: fmt.Errorf("--store %s://…: a store is a directory or a URI of Neo4j, as neo4j://user@host:7687", scheme)}
+	if neo4j.IsURI(o.store) {
+		if err := neo4j.CheckURI(o.store); err != nil {
+			return usage(fmt.Errorf("--store: %w", err))
+		}
+	} else if scheme, _, ok := strings.Cut(o.store, "://"); ok {
+		// Nothing after the scheme is shown: it may hold a password.
+		return usage(fmt.Errorf("--store %s://…: a store is a directory or a URI of Neo4j, as neo4j://user@host:7687", scheme))
 	}
 	return nil
 }
