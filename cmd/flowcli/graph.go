@@ -9,13 +9,13 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"time"
 
 	"weir/internal/command"
 	"weir/internal/config"
 	"weir/internal/term"
 	"weir/store"
+	"weir/store/lake"
 	"weir/store/neo4j"
 )
 
@@ -133,15 +133,15 @@ func (g *graph) spool() (*spoolStatus, error) {
 	if path == "" {
 		var err error
 		if path, err = config.DefaultSpool(g.o.store); err != nil {
-			return nil, usage(err)
-		}
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			return nil, nil
+			return nil, err
 		}
 	}
 	b, err := neo4j.SpoolBacklog(path)
+	if g.o.spool == "" && (errors.Is(err, lake.ErrNotStore) || errors.Is(err, fs.ErrPermission)) {
+		return nil, nil // there is none, or it is somebody else's
+	}
 	if err != nil {
-		return nil, fmt.Errorf("read the spool: %w", err)
+		return nil, err
 	}
 	s := &spoolStatus{Path: path, Backlog: b}
 	if !b.Oldest.IsZero() {
