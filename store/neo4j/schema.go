@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package neo4j
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
+
+	"weir/internal/flow"
+)
+
+// schemaTimeout bounds making one index: over a hundred million flows that takes
+// minutes.
+const schemaTimeout = time.Hour
+
+// schemaItem is a constraint or an index.
+type schemaItem struct {
+	name, label string
+	properties  []string
+	unique      bool
+}
+
+// statement returns the Cypher that makes it where it is missing. Names are ours:
+// none comes from a user.
+func (i *schemaItem) statement() string {
+	list := make([]string, len(i.properties))
+	for k, p := range i.properties {
+		list[k] = "n." + p
+	}
+	if i.unique {
+		return fmt.Sprintf("CREATE CONSTRAINT %s IF NOT EXISTS FOR (n:%s) REQUIRE (%s) IS UNIQUE",
+			i.name, i.label, strings.Join(list, ", "))
+	}
+	return fmt.Sprintf("CREATE INDEX %s IF NOT EXISTS FOR (n:%s) ON (%s)", i.name, i.label, strings.Join(list, ", "))
+}
+
+// schema returns all constraints and indexes.
+func schema() []schemaItem {
+	var items []schemaItem
+	add := func(unique bool, label string, properties ...string) {
+		name := strings.ToLower("weir_" + label + "_" + strings.Join(properties, "_"))
+		items = append(items, schemaItem{name: name, label: label, properties: properties, unique: unique})
+	}
+	add(true, "Store", "id")
+	add(true, "Host", "addr")
+	add(true, "Flow", "key")
+	for _, k := range flow.Kinds() {
+		add(true, k.Label, "key")
+	}
+	add(true, "Waiting", "key")
+	add(true, "Chunk", "part", "n")
+	add(true, "Import", "id")
+	add(false, "Host", "sort")
+	add(false, "Flow", "dport")
+	add(false, "Flow", "proto", "dport")
+	add(false, "Flow", "firstseen")
+	add(false, "Flow", "lastseen")
+	add(false, "DNS", "query")
+	add(false, "HTTP", "host")
+	add(false, "SSL", "server_name")
+	return items
+}
+
+// labels returns the labels of all nodes that weir makes; those of kinds of intel
+// have Intel besides. Store is the last.
+func labels() []string {
+	var list []string
+	for _, i := range schema() {
+		if i.unique && i.label != "Store" && !slices.Contains(list, i.label) {
+			list = append(list, i.label)
+		}
+	}
+	return append(list, "Store")
+}
+
+// Init makes the schema where there is none.
+func (d *DB) Init(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.makeSchema(ctx); err != nil {
+		return err
+	}
+	d.checked = true
+	return nil
+}
+
+// makeSchema makes constraints, indexes, and the node that says that they are there.
+func (d *DB) makeSchema(ctx context.Context) error {
+	if err := d.ensureIndexes(ctx); err != nil {
+		return err
+	}
+	return d.writeUnchecked(ctx, func(t *tx) error {
+		_, err := t.run(`MERGE (s:Store {id: 'weir'}) ON CREATE SET s.format = $format, s.precision = $precision, s.created = $now`,
+			map[string]any{
+				"format": format, "precision": int64(d.cfg.Precision / time.Second),
+				"now": time.Now().UTC().Truncate(time.Second).In(time.FixedZone("Offset", 0)),
+			})
+		return err
+	})
+}
+
+// EnsureIndexes makes the constraints and indexes that are missing, and waits
+// until they are there.
+func (d *DB) EnsureIndexes(ctx context.Context) error {
+	if err := d.ready(ctx); err != nil {
+		return err
+	}
+	return d.ensureIndexes(ctx)
+}
+
+func (d *DB) ensureIndexes(ctx context.Context) error {
+	for _, i := range schema() {
+		err := d.retry(ctx, func() error {
+			_, err := d.runAlone(ctx, i.statement(), nil, schemaTimeout, nil)
+			return err
+		}, func() bool { return true })
+		if err != nil {
+			return err
+		}
+	}
+	_, err := d.runAlone(ctx, `CALL db.awaitIndexes($seconds)`,
+		map[string]any{"seconds": int64(schemaTimeout / time.Second)}, schemaTimeout, nil)
+	return err
+}
+
+// precision returns the width of the timeline's slots.
+func (d *DB) precision(ctx context.Context) (time.Duration, error) {
+	var seconds int64
+	err := d.read(ctx, `MATCH (s:Store) RETURN s.precision AS precision`, nil, func(r *neo4j.Record) error {
+		var err error
+		seconds, _, err = neo4j.GetRecordValue[int64](r, "precision")
+		return err
+	})
+	if err == nil && seconds <= 0 {
+		err = d.failure(Database, nil, fmt.Sprintf("the store has a precision of %d seconds", seconds))
+	}
+	return time.Duration(seconds) * time.Second, err
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package neo4j
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
+)
+
+const (
+	// writeTimeout bounds one transaction that writes.
+	writeTimeout = 5 * time.Minute
+	// grace is how much longer than the server's own limit a client waits: beyond
+	// it the server hangs.
+	grace = 15 * time.Second
+	// retryFor bounds how long transient errors are answered by another attempt.
+	retryFor = 30 * time.Second
+)
+
+// session returns a session; its user closes it with closeSession.
+func (d *DB) session(ctx context.Context, mode neo4j.AccessMode) neo4j.SessionWithContext {
+	return d.driver.NewSession(ctx, neo4j.SessionConfig{
+		AccessMode: mode, DatabaseName: d.where.database, BookmarkManager: d.bookmarks,
+	})
+}
+
+// closeSession gives back what a session has, even after its context ended.
+func closeSession(ctx context.Context, s neo4j.SessionWithContext) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_ = s.Close(ctx) // its transaction has ended or is rolled back; the connection is dropped if it is broken
+}
+
+// read runs a query that only reads, in a transaction of its own, and calls each
+// for every record. A record is not kept by anybody else. Errors are *Error, or
+// what each returned. Transient errors are retried as long as each was not called.
+func (d *DB) read(ctx context.Context, text string, params map[string]any, each func(*neo4j.Record) error) error {
+	if err := d.ready(ctx); err != nil {
+		return err
+	}
+	called := false
+	return d.retry(ctx, func() error {
+		return d.readOnce(ctx, text, params, func(r *neo4j.Record) error {
+			called = true
+			return each(r)
+		})
+	}, func() bool { return !called })
+}
+
+// readOnce is one attempt of read.
+func (d *DB) readOnce(outer context.Context, text string, params map[string]any, each func(*neo4j.Record) error) error {
+	ctx, cancel := context.WithTimeout(outer, d.cfg.QueryTimeout+grace)
+	defer cancel()
+	s := d.session(ctx, neo4j.AccessModeRead)
+	defer closeSession(ctx, s)
+	t, err := s.BeginTransaction(ctx, neo4j.WithTxTimeout(d.cfg.QueryTimeout))
+	if err != nil {
+		return d.explain(outer, err)
+	}
+	if err := (&tx{d, outer, ctx, t}).each(text, params, each); err != nil {
+		return err
+	}
+	return d.explain(outer, t.Commit(ctx))
+}
+
+// tx is a transaction that a function given to write uses. Errors of its methods
+// are *Error, or what a callback returned.
+type tx struct {
+	d *DB
+	// outer is the caller's context, ctx has a time limit besides.
+	outer, ctx context.Context
+	t          neo4j.ExplicitTransaction
+}
+
+// run runs a statement and returns what it did.
+func (t *tx) run(text string, params map[string]any) (neo4j.ResultSummary, error) {
+	res, err := t.t.Run(t.ctx, text, params)
+	if err != nil {
+		return nil, t.d.explain(t.outer, err)
+	}
+	summary, err := res.Consume(t.ctx)
+	return summary, t.d.explain(t.outer, err)
+}
+
+// each runs a statement and calls f for every record.
+func (t *tx) each(text string, params map[string]any, f func(*neo4j.Record) error) error {
+	res, err := t.t.Run(t.ctx, text, params)
+	if err != nil {
+		return t.d.explain(t.outer, err)
+	}
+	for res.Next(t.ctx) {
+		if err := f(res.Record()); err != nil {
+			return err
+		}
+	}
+	return t.d.explain(t.outer, res.Err())
+}
+
+// write runs f in one transaction and commits it, unless f returns an error. On
+// transient errors (deadlocks, another member becomes the leader) it waits a
+// little and calls f again: f must change nothing but through its argument.
+//
+// An error for which Outage holds may conceal that the transaction was committed.
+func (d *DB) write(ctx context.Context, f func(t *tx) error) error {
+	if err := d.ready(ctx); err != nil {
+		return err
+	}
+	return d.writeUnchecked(ctx, f)
+}
+
+// writeUnchecked is write for what makes the schema.
+func (d *DB) writeUnchecked(ctx context.Context, f func(t *tx) error) error {
+	return d.retry(ctx, func() error { return d.writeOnce(ctx, f) }, func() bool { return true })
+}
+
+// writeOnce is one attempt of write.
+func (d *DB) writeOnce(outer context.Context, f func(t *tx) error) error {
+	ctx, cancel := context.WithTimeout(outer, writeTimeout+grace)
+	defer cancel()
+	s := d.session(ctx, neo4j.AccessModeWrite)
+	defer closeSession(ctx, s)
+	t, err := s.BeginTransaction(ctx, neo4j.WithTxTimeout(writeTimeout))
+	if err != nil {
+		return d.explain(outer, err)
+	}
+	if err := f(&tx{d, outer, ctx, t}); err != nil {
+		return err // closing the session rolls back
+	}
+	return d.explain(outer, t.Commit(ctx))
+}
+
+// runAlone runs a statement that needs a transaction of its own, as those that
+// change the schema and CALL { … } IN TRANSACTIONS do, and calls each for every
+// record (nil: for none). It is not retried.
+func (d *DB) runAlone(outer context.Context, text string, params map[string]any, timeout time.Duration, each func(*neo4j.Record) error) (neo4j.ResultSummary, error) {
+	ctx, cancel := context.WithTimeout(outer, timeout+grace)
+	defer cancel()
+	s := d.session(ctx, neo4j.AccessModeWrite)
+	defer closeSession(ctx, s)
+	res, err := s.Run(ctx, text, params, neo4j.WithTxTimeout(timeout))
+	if err != nil {
+		return nil, d.explain(outer, err)
+	}
+	for each != nil && res.Next(ctx) {
+		if err := each(res.Record()); err != nil {
+			return nil, err
+		}
+	}
+	summary, err := res.Consume(ctx)
+	return summary, d.explain(outer, err)
+}
+
+// retry calls try again after transient errors, as long as again allows it.
+func (d *DB) retry(ctx context.Context, try func() error, again func() bool) error {
+	begin := time.Now()
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		err := try()
+		e := new(neo4j.Neo4jError)
+		if err == nil || !errors.As(err, &e) || !e.IsRetriable() || !d.mayRetry(e) || !again() || time.Since(begin) > retryFor {
+			return err
+		}
+		d.retries.Add(1)
+		d.log.Debug("transaction is tried again", slog.String("code", e.Code))
+		// Half of the wait is random, so that those who met do not meet again.
+		select {
+		case <-time.After(wait/2 + rand.N(wait)): // #nosec G404 -- no secret
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// mayRetry reports whether another attempt may reach another server: without
+// routing a member that only reads stays what it is.
+func (d *DB) mayRetry(e *neo4j.Neo4jError) bool {
+	return d.where.routing() || !e.IsRetriableCluster()
+}
