@@ -36,13 +36,14 @@ func (o *options) chooseStores(given map[string]bool) error {
 				return errors.New("--store none stands alone")
 			}
 		case neo4j.IsURI(name):
+			server, err := neo4j.ParseURI(name)
+			if err != nil {
+				return fmt.Errorf("--store: %w", err)
+			}
 			if o.uri != "" {
 				return fmt.Errorf("--store names two databases, %s and %s: there can be one, and one directory", o.uri, name)
 			}
-			var err error
-			if o.server, err = neo4j.ParseURI(name); err != nil {
-				return fmt.Errorf("--store: %w", err)
-			}
+			o.server = server
 			o.uri = name
 		case strings.Contains(name, "://"):
 			scheme, _, _ := strings.Cut(name, "://")
