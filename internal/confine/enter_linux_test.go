@@ -4,7 +4,6 @@ package confine_test
 
 import (
 	"bufio"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,17 +15,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
 
 	"weir/internal/confine"
+	"weir/internal/nettest"
 )
 
 // process is a child that runs.
@@ -331,78 +329,12 @@ func TestEnterConnects(t *testing.T) {
 // testHost is a name that only the test's own name server knows.
 const testHost = "graph.weir.test."
 
-// nameServer answers on TCP that testHost has the address that it yields, and
-// returns a resolv.conf with it.
-func nameServer(t *testing.T, address func() [4]byte) (resolvConf string) {
-	t.Helper()
-	const own = "127.0.77.53"
-	listener, err := net.Listen("tcp", own+":53")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var served sync.WaitGroup
-	t.Cleanup(func() {
-		listener.Close()
-		served.Wait()
-	})
-	served.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			if err := answerName(conn, address()); err != nil {
-				t.Errorf("name server: %v", err)
-			}
-		}
-	})
-	file := filepath.Join(t.TempDir(), "resolv.conf")
-	if err := os.WriteFile(file, []byte("nameserver "+own+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
-// answerName answers one question.
-func answerName(conn net.Conn, address [4]byte) error {
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		return err
-	}
-	var size [2]byte
-	if _, err := io.ReadFull(conn, size[:]); err != nil {
-		return err
-	}
-	question := make([]byte, binary.BigEndian.Uint16(size[:]))
-	if _, err := io.ReadFull(conn, question); err != nil {
-		return err
-	}
-	var m dnsmessage.Message
-	if err := m.Unpack(question); err != nil {
-		return err
-	}
-	m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
-	if q := m.Questions[0]; q.Name.String() == testHost && q.Type == dnsmessage.TypeA {
-		m.Answers = []dnsmessage.Resource{{
-			Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 1},
-			Body:   &dnsmessage.AResource{A: address},
-		}}
-	}
-	answer, err := m.AppendPack(make([]byte, 2))
-	if err != nil {
-		return err
-	}
-	binary.BigEndian.PutUint16(answer, uint16(len(answer)-2))
-	_, err = conn.Write(answer)
-	return err
-}
-
 // A store's server may come back with another address: its name can be looked up
 // also later, and nothing else is possible than before.
 func TestEnterLooksUp(t *testing.T) {
 	needRoot(t)
 	var last atomic.Uint32
-	file := nameServer(t, func() [4]byte { return [4]byte{192, 0, 2, byte(last.Load())} })
+	file := nettest.NameServer(t, testHost, func() [4]byte { return [4]byte{192, 0, 2, byte(last.Load())} })
 	for _, tc := range []struct {
 		name   string
 		lookUp bool
