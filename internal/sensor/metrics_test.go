@@ -130,8 +130,8 @@ func TestMetrics(t *testing.T) {
 		"weir_lake_last_publication_timestamp_seconds":      1.5,
 		"weir_neo4j_backlog_oldest_timestamp_seconds":       2.5,
 		"weir_neo4j_last_success_timestamp_seconds":         0,
-		"weir_neo4j_up":                                     0,
-		`weir_neo4j_dropped_intel_total{reason="queue"}`:    4,
+		"weir_neo4j_up": 0,
+		`weir_neo4j_dropped_intel_total{reason="queue"}`: 4,
 	} {
 		if got, ok := value(t, text, metric); !ok || got != want {
 			t.Errorf("%s = %v, %v, want %v", metric, got, ok, want)
