@@ -109,7 +109,7 @@ func (o *options) findStore() error {
 		o.store = path
 	}
 	if neo4j.IsURI(o.store) {
-		if err := neo4j.CheckURI(o.store); err != nil {
+		if _, err := neo4j.ParseURI(o.store); err != nil {
 			return usage(fmt.Errorf("--store: %w", err))
 		}
 	} else if scheme, _, ok := strings.Cut(o.store, "://"); ok {

@@ -10,31 +10,56 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"weir/internal/command/commandtest"
 	"weir/internal/flow"
+	"weir/internal/neo4jtest"
 	"weir/store/lake"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files in the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(tests{m}, map[string]func(){
 		"flowcli": main,
 		"mklake":  makeLake,
 		"mklive":  makeLive,
 	})
 }
 
+// tests end the server that they shared.
+type tests struct{ m *testing.M }
+
+// Run implements testscript.TestingM.
+func (t tests) Run() int { return neo4jtest.Main(t.m) }
+
 func TestScripts(t *testing.T) {
 	p := commandtest.Params(*update)
-	if p.Cmds == nil {
-		p.Cmds = make(map[string]func(*testscript.TestScript, bool, []string))
-	}
 	p.Cmds["flip"], p.Cmds["damage"] = flip, damage
+	testscript.Run(t, p)
+}
+
+// TestNeo4jScripts runs the scripts that need a server. Each finds an empty
+// database: its URI is $GRAPH, the password where flowcli looks for it.
+func TestNeo4jScripts(t *testing.T) {
+	s := neo4jtest.Shared(t)
+	p := commandtest.Params(*update)
+	p.Dir = "testdata/neo4j"
+	var turn sync.Mutex // scripts share the database
+	setup := p.Setup
+	p.Setup = func(env *testscript.Env) error {
+		turn.Lock()
+		env.Defer(turn.Unlock)
+		purge(t, s)
+		env.Setenv("GRAPH", s.URI())
+		env.Setenv("ADDR", s.Addr())
+		env.Setenv("WEIR_NEO4J_PASSWORD", s.Password())
+		return setup(env)
+	}
 	testscript.Run(t, p)
 }
 

@@ -110,10 +110,3 @@ func (t *target) String() string {
 	}
 	return s
 }
-
-// CheckURI says what is wrong with the URI of a database, if anything is. The
-// error holds no secret.
-func CheckURI(uri string) error {
-	_, err := parseURI(uri)
-	return err
-}
