@@ -24,18 +24,13 @@ import (
 var update = flag.Bool("update", false, "rewrite golden files in the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(tests{m}, map[string]func(){
+	testscript.Main(neo4jtest.M{M: m}, map[string]func(){
 		"flowcli": main,
 		"mklake":  makeLake,
 		"mklive":  makeLive,
+		"mkwide":  makeWide,
 	})
 }
-
-// tests end the server that they shared.
-type tests struct{ m *testing.M }
-
-// Run implements testscript.TestingM.
-func (t tests) Run() int { return neo4jtest.Main(t.m) }
 
 func TestScripts(t *testing.T) {
 	p := commandtest.Params(*update)
@@ -133,6 +128,47 @@ func publishLive(path string, n int) error {
 		}
 	}
 	return w.Commit(lake.Final{})
+}
+
+// makeWide adds an import of many flows to a store: mkwide STORE NUMBER.
+func makeWide() {
+	n, err := strconv.Atoi(os.Args[2])
+	if err == nil {
+		err = fillWide(os.Args[1], n)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mkwide:", err)
+		os.Exit(1)
+	}
+}
+
+func fillWide(path string, n int) error {
+	l, err := lake.Open(path, lake.Config{Create: true, Version: "test"})
+	if err != nil {
+		return err
+	}
+	w, err := l.Begin(lake.Import{ID: "wide", Sensor: "eth0", Source: "capture", Inputs: []lake.Input{{Name: "wide.pcap", Sum: "wide", Size: 1}}})
+	if err != nil {
+		return err
+	}
+	b := new(flow.ConnBatch)
+	for i := range n {
+		first := flow.Time(1_763_892_000+i/100) * 1e9
+		b.Add(&flow.Connection{
+			Tuple: flow.Tuple{
+				UID: uint64(1 + i), Src: flow.Addr4([4]byte{10, 1, byte(i / 250), byte(1 + i%250)}), Dst: flow.Addr4([4]byte{10, 2, 0, byte(i % 50)}),
+				Sport: uint16(40_000 + i%20_000), Dport: 443, Proto: flow.TCP,
+			},
+			First: first, Last: first + 1e9, CSPkts: 5, CSBytes: 700, SCPkts: 5, SCBytes: 4000, Count: 1, State: flow.SF, End: flow.EndDetected,
+		})
+		if b.Len() == 10_000 || i == n-1 {
+			if err := w.Connections(b); err != nil {
+				return errors.Join(err, w.Abort())
+			}
+			b.Reset()
+		}
+	}
+	return w.Commit(lake.Final{Packets: uint64(10 * n)})
 }
 
 // makeLake adds an import of a few connections to a store: mklake STORE [ID
