@@ -83,15 +83,18 @@ func (o *options) printRaw(ctx context.Context, text string, run func(context.Co
 }
 
 func printTable(w io.Writer, rows store.Rows) error {
-	var columns []term.Column
-	for _, c := range rows.Columns() {
-		columns = append(columns, term.Column{Name: c.Name, Right: isNumber(c.Type)})
-	}
-	t := term.NewTable(w, " | ", true, columns...)
+	columns := rows.Columns()
+	var t *term.Table
 	cells := make([]string, len(columns))
 	for row, err := range rows.All() {
 		if err != nil {
-			return errors.Join(t.Flush(), err)
+			if t != nil {
+				err = errors.Join(t.Flush(), err)
+			}
+			return err
+		}
+		if t == nil {
+			t = rawTable(w, columns, row)
 		}
 		for i := range row {
 			cells[i] = cellText(row[i])
@@ -100,7 +103,27 @@ func printTable(w io.Writer, rows store.Rows) error {
 			return err
 		}
 	}
+	if t == nil {
+		if len(columns) == 0 {
+			return nil
+		}
+		t = rawTable(w, columns, make([]any, len(columns)))
+	}
 	return t.Flush()
+}
+
+// rawTable returns a table of a result. Where columns have no types, the first row
+// says which are numbers.
+func rawTable(w io.Writer, columns []store.Column, first []any) *term.Table {
+	list := make([]term.Column, len(columns))
+	for i, c := range columns {
+		list[i] = term.Column{Name: c.Name, Right: isNumber(c.Type)}
+		switch first[i].(type) {
+		case int64, float64:
+			list[i].Right = true
+		}
+	}
+	return term.NewTable(w, " | ", true, list...)
 }
 
 // isNumber reports whether a type's values are aligned to the right.
@@ -114,6 +137,9 @@ func isNumber(typ string) bool {
 }
 
 func printCSV(w io.Writer, rows store.Rows) error {
+	if len(rows.Columns()) == 0 {
+		return nil
+	}
 	out := csv.NewWriter(w)
 	cells := make([]string, len(rows.Columns()))
 	for i, c := range rows.Columns() {
