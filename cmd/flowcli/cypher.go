@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/internal/term"
 	"weir/store"
 	"weir/store/neo4j"
 )
@@ -67,15 +66,25 @@ func (o *options) runCypher(ctx context.Context, arg string, r *rawOptions, writ
 		if !write {
 			return o.printRaw(ctx, text, db.Raw, print)
 		}
-		var changed store.Rows
+		var written *neo4j.Written
 		err := o.printRaw(ctx, text, func(ctx context.Context, text string) (store.Rows, error) {
-			rows, err := db.RawWrite(ctx, text)
-			changed = rows
-			return rows, err
+			var err error
+			if written, err = db.RawWrite(ctx, text); err != nil {
+				return nil, err
+			}
+			return written, nil
 		}, print)
 		if err == nil {
-			fmt.Fprintf(o.stderr, "flowcli: %s\n", term.Escape(changes(changed)))
+			fmt.Fprintf(o.stderr, "flowcli: %s\n", changes(written))
 		}
 		return err
 	})
+}
+
+// changes says what a query changed.
+func changes(w *neo4j.Written) string {
+	if text := w.Changes(); text != "" {
+		return text
+	}
+	return "nothing was changed"
 }

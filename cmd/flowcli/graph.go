@@ -162,12 +162,3 @@ func (o *options) logger() *slog.Logger {
 		},
 	}))
 }
-
-// changes says what a query changed.
-func changes(rows store.Rows) string {
-	c, ok := rows.(interface{ Changes() string })
-	if !ok {
-		panic("the result of a query that may write does not say what it changed")
-	}
-	return c.Changes()
-}
