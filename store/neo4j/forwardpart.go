@@ -104,7 +104,7 @@ func (s *sender) marksOf(ctx context.Context, part string) (m marks, err error) 
 	}
 	var rows []*neo4j.Record
 	err = s.do(ctx, func(ctx context.Context, tx neo4j.ExplicitTransaction) error {
-		rows, err = run(ctx, tx, `MATCH (c:Chunk) WHERE c.part = $part AND c.n IS NOT NULL RETURN c.n, c.cut`,
+		rows, err = collect(ctx, tx, `MATCH (c:Chunk) WHERE c.part = $part AND c.n IS NOT NULL RETURN c.n, c.cut`,
 			map[string]any{"part": part})
 		return err
 	})

@@ -144,8 +144,8 @@ func (s *sender) attempt(ctx context.Context, timeout time.Duration, fn work) (e
 	return tx.Commit(ctx)
 }
 
-// run runs one statement in a transaction and returns its rows.
-func run(ctx context.Context, tx neo4j.ExplicitTransaction, text string, params map[string]any) ([]*neo4j.Record, error) {
+// collect runs one statement in a transaction and returns its rows.
+func collect(ctx context.Context, tx neo4j.ExplicitTransaction, text string, params map[string]any) ([]*neo4j.Record, error) {
 	result, err := tx.Run(ctx, text, params)
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func run(ctx context.Context, tx neo4j.ExplicitTransaction, text string, params 
 
 // number runs a statement that returns one number.
 func number(ctx context.Context, tx neo4j.ExplicitTransaction, text string, params map[string]any) (int, error) {
-	rows, err := run(ctx, tx, text, params)
+	rows, err := collect(ctx, tx, text, params)
 	if err != nil {
 		return 0, err
 	}
@@ -346,7 +346,7 @@ func (s *sender) precision(ctx context.Context) (time.Duration, error) {
 	}
 	var seconds int64
 	err := s.do(ctx, func(ctx context.Context, tx neo4j.ExplicitTransaction) error {
-		rows, err := run(ctx, tx, `MATCH (s:Store) RETURN s.precision LIMIT 1`, nil)
+		rows, err := collect(ctx, tx, `MATCH (s:Store) RETURN s.precision LIMIT 1`, nil)
 		if err != nil {
 			return err
 		}
