@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package store is the contract between weir and the places where it keeps
-// records: the questions that every store answers, and the plain types of the
-// answers. It holds no behavior; drivers are packages below it.
+// records: the questions that every store answers, what they can name, and the
+// plain types of the answers. Drivers are packages below it.
 package store
 
 import (

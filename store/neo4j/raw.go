@@ -136,7 +136,7 @@ func (r *rawRows) All() iter.Seq2[[]any, error] {
 		row := make([]any, len(r.columns))
 		for !r.done && r.result.Next(r.ctx) {
 			for i, v := range r.result.Record().Values {
-				row[i] = plain(v)
+				row[i] = rawValue(v)
 			}
 			if !yield(row, nil) {
 				return
@@ -209,21 +209,21 @@ func byteOffset(text string, n int) int {
 	return len(text)
 }
 
-// plain turns a value of the driver into one that store.Rows may hold.
-func plain(v any) any {
+// rawValue turns a value of the driver into one that store.Rows may hold.
+func rawValue(v any) any {
 	switch v := v.(type) {
 	case nil, bool, int64, float64, string, []byte, time.Time:
 		return v
 	case []any:
 		list := make([]any, len(v))
 		for i := range v {
-			list[i] = plain(v[i])
+			list[i] = rawValue(v[i])
 		}
 		return list
 	case map[string]any:
 		m := make(map[string]any, len(v))
 		for k := range v {
-			m[k] = plain(v[k])
+			m[k] = rawValue(v[k])
 		}
 		return m
 	case neo4j.Node:
@@ -231,15 +231,15 @@ func plain(v any) any {
 		for i, l := range v.Labels {
 			labels[i] = l
 		}
-		return map[string]any{"labels": labels, "properties": plain(v.Props)}
+		return map[string]any{"labels": labels, "properties": rawValue(v.Props)}
 	case neo4j.Relationship:
-		return map[string]any{"type": v.Type, "properties": plain(v.Props)}
+		return map[string]any{"type": v.Type, "properties": rawValue(v.Props)}
 	case neo4j.Path:
 		// Nodes and the relations between them in turn.
 		var list []any
 		for i, n := range v.Nodes {
-			if list = append(list, plain(n)); i < len(v.Relationships) {
-				list = append(list, plain(v.Relationships[i]))
+			if list = append(list, rawValue(n)); i < len(v.Relationships) {
+				list = append(list, rawValue(v.Relationships[i]))
 			}
 		}
 		return list
