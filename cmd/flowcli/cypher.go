@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -64,7 +65,11 @@ func (o *options) runCypher(ctx context.Context, arg string, r *rawOptions, writ
 	}
 	return o.withGraph(ctx, c, false, func(ctx context.Context, db *neo4j.DB) error {
 		if !write {
-			return o.printRaw(ctx, text, db.Raw, print)
+			err := o.printRaw(ctx, text, db.Raw, print)
+			if bad := new(store.QueryError); errors.As(err, &bad) && bad.Writes {
+				return usage(errors.New("this query changes the database: only with --write it may"))
+			}
+			return err
 		}
 		var written *neo4j.Written
 		err := o.printRaw(ctx, text, func(ctx context.Context, text string) (store.Rows, error) {

@@ -42,7 +42,7 @@ func (g *graph) connect(ctx context.Context, create bool) (*neo4j.DB, error) {
 func (g *graph) contents(ctx context.Context) (text string, err error) {
 	err = using(ctx, g.o, g.connecting(true), func(ctx context.Context, db *neo4j.DB) error {
 		s, err := db.Status(ctx)
-		if err != nil || s.Rows == 0 {
+		if err != nil || s.Rows == 0 && len(s.Imports) == 0 {
 			return err
 		}
 		text = fmt.Sprintf("%s holds %s connections of %d imports", s.Location, term.Number(s.Connections), len(s.Imports))

@@ -80,11 +80,14 @@ func (o *options) runLoad(ctx context.Context, path string, l *loadOptions) erro
 	}
 	switch {
 	case l.json:
-		return writeJSON(o.stdout, newLoadJSON(s))
-	case o.quiet:
-		return nil
+		err = writeJSON(o.stdout, newLoadJSON(s))
+	case !o.quiet:
+		err = printLoad(o.stdout, s)
 	}
-	return printLoad(o.stdout, s)
+	if err == nil && s.Lost != (lake.Records{}) {
+		return command.ErrPartial
+	}
+	return err
 }
 
 // loadJSON is LoadStats as --json prints them.
@@ -95,11 +98,13 @@ type loadJSON struct {
 	Connections int64 `json:"connections"`
 	Intel       int64 `json:"intel"`
 	Flows       int64 `json:"flow_updates"`
+	LostConns   int64 `json:"lost_connections"`
+	LostIntel   int64 `json:"lost_intel"`
 	Resumed     bool  `json:"resumed"`
 }
 
 func newLoadJSON(s neo4j.LoadStats) loadJSON {
-	return loadJSON{s.Imports, s.Known, s.Parts, s.Connections, s.Intel, s.Flows, s.Resumed}
+	return loadJSON{s.Imports, s.Known, s.Parts, s.Connections, s.Intel, s.Flows, s.Lost.Conns, s.Lost.Intel, s.Resumed}
 }
 
 // printLoad says what was sent.
@@ -112,6 +117,9 @@ func printLoad(w io.Writer, s neo4j.LoadStats) error {
 		term.Number(s.Imports), term.Number(s.Parts), term.Number(s.Connections), term.Number(s.Intel), term.Number(s.Flows))
 	if s.Known > 0 {
 		text += fmt.Sprintf("; %s imports were there", term.Number(s.Known))
+	}
+	if s.Lost != (lake.Records{}) {
+		text += fmt.Sprintf("; left out %s records of connections and %s of intel that cannot be read", term.Number(s.Lost.Conns), term.Number(s.Lost.Intel))
 	}
 	_, err := fmt.Fprintln(w, text)
 	return err

@@ -104,7 +104,7 @@ func makeLive() {
 }
 
 func publishLive(path string, n int) error {
-	l, err := lake.Open(path, lake.Config{Version: "test"})
+	l, err := lake.Open(path, lake.Config{Create: true, Version: "test"})
 	if err != nil {
 		return err
 	}

@@ -102,15 +102,15 @@ func (o *options) printSummary(w io.Writer, s *store.Status) {
 		about += fmt.Sprintf(", generation %d", s.Generation)
 	}
 	line(w, "store", "%s (%s)", s.Location, about)
-	rows := term.Number(s.Rows)
 	if s.Generation > 0 {
 		parts := "parts"
 		if s.Parts == 1 {
 			parts = "part"
 		}
-		rows += fmt.Sprintf(" in %s %s, %s", term.Number(s.Parts), parts, term.Bytes(s.Bytes))
+		line(w, "rows", "%s in %s %s, %s", term.Number(s.Rows), term.Number(s.Parts), parts, term.Bytes(s.Bytes))
+	} else {
+		line(w, "nodes", "%s", term.Number(s.Rows))
 	}
-	line(w, "rows", "%s", rows)
 	line(w, "connections", "%s", term.Number(s.Connections))
 	if s.First != nil && s.Last != nil {
 		line(w, "times", "%s to %s", o.time(*s.First), o.time(*s.Last))
@@ -144,17 +144,13 @@ func printTables(w io.Writer, tables []store.TableStatus) error {
 		return nil
 	}
 	right := func(name string) term.Column { return term.Column{Name: name, Right: true} }
-	columns := []term.Column{{Name: "table"}}
+	columns := []term.Column{{Name: "label"}, right("nodes")}
 	var parts int64
 	for i := range tables {
 		parts += tables[i].Parts
 	}
 	if parts > 0 {
-		columns = append(columns, right("parts"), right("<1 MB"), right("<16 MB"))
-	}
-	columns = append(columns, right("rows"))
-	if parts > 0 {
-		columns = append(columns, right("size"))
+		columns = []term.Column{{Name: "table"}, right("parts"), right("<1 MB"), right("<16 MB"), right("rows"), right("size")}
 	}
 	fmt.Fprintln(w)
 	t := term.NewTable(w, "  ", true, columns...)

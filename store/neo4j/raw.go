@@ -182,7 +182,7 @@ func (r *rawRows) explain(err error) error {
 		return err
 	}
 	if e.Code == "Neo.ClientError.Statement.AccessMode" {
-		return &store.QueryError{Msg: "this changes the database, and only reading is allowed here", Offset: -1}
+		return &store.QueryError{Msg: "this changes the database, and only reading is allowed here", Offset: -1, Writes: true}
 	}
 	// The first line is the message; the rest shows the query and the place.
 	msg, _, _ := strings.Cut(e.Msg, "\n")
