@@ -33,12 +33,51 @@ func (d *DB) Raw(ctx context.Context, text string) (store.Rows, error) {
 
 // RawWrite runs Cypher that may change the database. What it changes is there for
 // good when Close returned nil.
-func (d *DB) RawWrite(ctx context.Context, text string) (store.Rows, error) {
+func (d *DB) RawWrite(ctx context.Context, text string) (*Written, error) {
 	rows, err := d.raw(ctx, text, neo4j.AccessModeWrite)
 	if err != nil {
 		return nil, err
 	}
-	return rows, nil
+	return &Written{rows}, nil
+}
+
+// Written is the result of a query that may change the database.
+type Written struct{ *rawRows }
+
+// Changes says what the query changed, as "1 node made, 2 properties set"; "" for
+// nothing. It is known once the result was closed.
+func (w *Written) Changes() string {
+	if w.summary == nil {
+		return ""
+	}
+	var parts []string
+	c := w.summary.Counters()
+	for _, p := range []struct {
+		n         int
+		one, many string
+		done      string
+	}{
+		{c.NodesCreated(), "node", "nodes", "made"},
+		{c.NodesDeleted(), "node", "nodes", "deleted"},
+		{c.RelationshipsCreated(), "relation", "relations", "made"},
+		{c.RelationshipsDeleted(), "relation", "relations", "deleted"},
+		{c.PropertiesSet(), "property", "properties", "set"},
+		{c.LabelsAdded(), "label", "labels", "added"},
+		{c.LabelsRemoved(), "label", "labels", "removed"},
+		{c.IndexesAdded(), "index", "indexes", "made"},
+		{c.IndexesRemoved(), "index", "indexes", "dropped"},
+		{c.ConstraintsAdded(), "constraint", "constraints", "made"},
+		{c.ConstraintsRemoved(), "constraint", "constraints", "dropped"},
+		{c.SystemUpdates(), "setting", "settings", "changed"},
+	} {
+		switch {
+		case p.n == 1:
+			parts = append(parts, fmt.Sprintf("1 %s %s", p.one, p.done))
+		case p.n > 1:
+			parts = append(parts, fmt.Sprintf("%d %s %s", p.n, p.many, p.done))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // raw runs a statement in a transaction of its own, which some need to have.
@@ -59,7 +98,7 @@ func (d *DB) raw(outer context.Context, text string, mode neo4j.AccessMode) (*ra
 	}
 	if err == nil && len(keys) == 0 {
 		// Nothing to take: so this is when it says what is wrong.
-		_, err = r.result.Consume(ctx)
+		r.summary, err = r.result.Consume(ctx)
 		r.done = true
 	}
 	if err != nil {
@@ -82,6 +121,8 @@ type rawRows struct {
 	session    neo4j.SessionWithContext
 	result     neo4j.ResultWithContext
 	columns    []store.Column
+	// summary is nil as long as the query goes on, or where it failed.
+	summary neo4j.ResultSummary
 	// done says that all was taken, or that there was an error.
 	done, closed bool
 }
@@ -105,7 +146,11 @@ func (r *rawRows) All() iter.Seq2[[]any, error] {
 			return
 		}
 		r.done = true
-		if err := r.result.Err(); err != nil {
+		err := r.result.Err()
+		if err == nil {
+			r.summary, err = r.result.Consume(r.ctx)
+		}
+		if err != nil {
 			yield(nil, r.explain(err))
 		}
 	}
@@ -120,7 +165,7 @@ func (r *rawRows) Close() error {
 	defer r.cancel()
 	var err error
 	if !r.done {
-		_, err = r.result.Consume(r.ctx)
+		r.summary, err = r.result.Consume(r.ctx)
 	}
 	closeSession(r.ctx, r.session)
 	if err != nil && r.outer.Err() != nil {
@@ -137,7 +182,7 @@ func (r *rawRows) explain(err error) error {
 		return err
 	}
 	if e.Code == "Neo.ClientError.Statement.AccessMode" {
-		return &store.QueryError{Msg: "this changes the database, and only reading is allowed here", Offset: -1}
+		return &store.QueryError{Msg: "this changes the database, and only reading is allowed here", Offset: -1, Writes: true}
 	}
 	// The first line is the message; the rest shows the query and the place.
 	msg, _, _ := strings.Cut(e.Msg, "\n")

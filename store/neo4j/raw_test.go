@@ -218,3 +218,39 @@ func TestRawWrite(t *testing.T) {
 		t.Errorf("a second host with the same address: %v, want a *store.QueryError", err)
 	}
 }
+
+func TestRawChanges(t *testing.T) {
+	d := open(t)
+	for _, tc := range []struct{ text, want string }{
+		{`CREATE (:Host {addr: '1'})-[:SEND]->(:Flow {key: 'a'})`, "2 nodes made, 1 relation made, 2 properties set, 2 labels added"},
+		{`MATCH (h:Host) SET h.x = 1 RETURN h.x`, "1 property set"},
+		{`MATCH (h:Host) RETURN h.x`, ""},
+		{`RETURN 1`, ""},
+		{`MATCH (f:Flow) DETACH DELETE f`, "1 node deleted, 1 relation deleted"},
+		{`CREATE INDEX other FOR (n:Other) ON (n.x)`, "1 index made"},
+		{`DROP INDEX other`, "1 index dropped"},
+	} {
+		r, err := d.RawWrite(t.Context(), tc.text)
+		if err != nil {
+			t.Errorf("%s: %v", tc.text, err)
+			continue
+		}
+		rows(t, r, nil)
+		if got := r.Changes(); got != tc.want {
+			t.Errorf("%s: changes %q, want %q", tc.text, got, tc.want)
+		}
+	}
+	// Rows that nobody takes.
+	r, err := d.RawWrite(t.Context(), `UNWIND range(1, 5000) AS n CREATE (x:Other {n: n}) RETURN x.n`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.Changes(), "5000 nodes made, 5000 properties set, 5000 labels added"; got != want {
+		t.Errorf("changes %q, want %q", got, want)
+	}
+	r, err = d.RawWrite(t.Context(), `MATCH (x:Other) DELETE x`)
+	rows(t, r, err)
+}
