@@ -92,6 +92,7 @@ func (d *DB) topSQL(q store.TopQuery) (string, []any, error) {
 		if err != nil {
 			return "", nil, err
 		}
+		c.times = c.times || a.times
 		f := fmt.Sprintf("f%d", i)
 		fields = append(fields, grouped.value(a, "flows", "group_"+f)+" AS "+f)
 		aliases = append(aliases, f)
@@ -103,6 +104,7 @@ func (d *DB) topSQL(q store.TopQuery) (string, []any, error) {
 		if err != nil {
 			return "", nil, err
 		}
+		c.times = c.times || a.times
 		collect = append(collect, fmt.Sprintf("%s: %s", collected(i),
 			gathered.value(a, "ranked", "gather_"+collected(i))))
 	}
