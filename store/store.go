@@ -106,7 +106,7 @@ type TopQuery struct {
 
 // TopRow is one group.
 type TopRow struct {
-	// Fields holds a value for each of the query's fields: a string, an int64,
+	// Fields holds a value for each of the query's fields: a string, a bool, an int64,
 	// a float64, a time.Time, or nil where the flows have none.
 	Fields []any
 	// Count is the number of flows, or the sum.

@@ -206,8 +206,9 @@ func flowAttributes() []flowAttribute {
 	}
 	for i := range list {
 		list[i].Operators = operatorNames(list[i].Type)
-		if list[i].column != "" {
-			list[i].Stores = []string{"lake"}
+		list[i].Stores = []string{"lake", "neo4j"}
+		if list[i].column == "" {
+			list[i].Stores = []string{"neo4j"}
 		}
 	}
 	return list
@@ -225,7 +226,7 @@ func Attributes() []Attribute {
 			if !kept {
 				return nil
 			}
-			return []string{"lake"}
+			return []string{"lake", "neo4j"}
 		}
 		prefix := "meta." + k.Name + "."
 		out = append(out, Attribute{

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"weir/internal/filter"
+	"weir/store/storetest"
 )
 
 func parse(t *testing.T, text string) *filter.Expr {
@@ -152,18 +153,14 @@ func TestSQLUnsupported(t *testing.T) {
 
 // TestSQLLargest runs the largest filters that the limits allow.
 func TestSQLLargest(t *testing.T) {
-	g := newGenerator(11)
-	conns := []conn{g.conn(), g.conn(), g.conn()}
-	for conns[0].typ != nil {
-		conns[0] = g.conn()
-	}
-	records := []record{}
-	for len(records) < 20 {
-		records = append(records, g.record(conns))
+	d := storetest.Random(11)
+	d.Conns, d.Intel = d.Conns[:3], d.Intel[:20]
+	for i := range d.Intel {
+		d.Intel[i].Tuple = d.Conns[i%3].Tuple
 	}
 	db := openDuckDB(t)
-	load(t, db, conns, records)
-	all := flows(conns, records)
+	load(t, db, d)
+	all := byKey(d.Flows())
 	nested := strings.Repeat("!(dport AND ", filter.MaxDepth/2) + "count > 1" + strings.Repeat(")", filter.MaxDepth/2)
 	for name, text := range map[string]string{
 		"or":       strings.Repeat("dport = 80 OR ", filter.MaxClauses-1) + "dport = 81",

@@ -151,9 +151,9 @@ func (s *sources) value(a *attribute, main, alias string) string {
 			value = "unnest(" + value + ")"
 		}
 		fmt.Fprintf(&s.joins, " LEFT JOIN (SELECT DISTINCT src_bin AS k1, dst_bin AS k2, proto AS k3, "+
-			"dport AS k4, %[1]s AS v FROM %[2]s.%[3]s AS i) AS %[4]s ON %[4]s.k1 = %[5]s.src_bin AND "+
+			"dport AS k4, %[1]s AS v FROM %[2]s.%[3]s AS i WHERE i.%[6]s IS NOT NULL) AS %[4]s ON %[4]s.k1 = %[5]s.src_bin AND "+
 			"%[4]s.k2 = %[5]s.dst_bin AND %[4]s.k3 = %[5]s.proto AND %[4]s.k4 IS NOT DISTINCT FROM %[5]s.dport",
-			value, rawSchema, ident(a.table), alias, main)
+			value, rawSchema, ident(a.table), alias, main, ident(a.column))
 		return alias + ".v"
 	case !a.Set:
 		return a.sql
