@@ -97,7 +97,7 @@ func (g *graphTest) flowsOf() []string {
 func (g *graphTest) intelOf() []string {
 	return rows(g.t, g.db, `UNWIND ["DNS", "HTTP", "SSL"] AS kind
 		OPTIONAL MATCH (:Flow)-[r:INTEL]->(i:Intel) WHERE kind IN labels(i)
-		RETURN toLower(kind), coalesce(sum(r.count), 0) ORDER BY kind`)
+		RETURN toLower(kind) AS kind, sum(r.count) ORDER BY kind`)
 }
 
 // lakeFlows and lakeIntel return the same of a lake.
