@@ -161,8 +161,8 @@ func TestLiveNeo4jDown(t *testing.T) {
 	for i := range 30 {
 		// Connections are new ones all the time.
 		got, err := sender.Send(20_000, 40_000, nil, func(_ int, buf []byte) int {
-			frame++
 			nettest.Frame(buf[:60], frame/2, 53)
+			frame++
 			return 60
 		})
 		if err != nil {

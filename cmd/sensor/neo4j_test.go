@@ -281,7 +281,7 @@ func TestNeo4jKill(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 1))
 	killed := 0
 	for round := range 3 {
-		name, _ := generate(t, traffic.Spec{Scenario: traffic.Mix, Seed: uint64(round + 1), Packets: 300_000})
+		name, _ := generate(t, traffic.Spec{Scenario: traffic.Mix, Seed: uint64(round + 1), Packets: 100_000})
 		if out := runSensor(t, "-q", "-r", name, "--store", lake); out.code != 0 {
 			t.Fatal(out.stderr)
 		}
@@ -325,7 +325,7 @@ func TestNeo4jGone(t *testing.T) {
 	}
 	g := graph(t, neo4jtest.Start(t))
 	lake := liveStore(t)
-	one, _ := generate(t, traffic.Spec{Scenario: traffic.Mix, Seed: 1, Packets: 300_000})
+	one, _ := generate(t, traffic.Spec{Scenario: traffic.Mix, Seed: 1, Packets: 100_000})
 	two, _ := generate(t, traffic.Spec{Scenario: traffic.Mix, Seed: 2, Packets: 1_000})
 	s := launch(t, exec.Command("sensor", append(g.flags(), "-r", one, "--store", lake)...))
 	eventually(t, "sending", func() bool { return g.chunks(t.Context()) > 0 })
