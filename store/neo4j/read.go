@@ -4,10 +4,13 @@ package neo4j
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"weir/store"
 )
+
+var errSkeleton = errors.New("skeleton")
 
 // Flows implements store.FlowLister.
 func (d *DB) Flows(ctx context.Context, q store.Query) iter.Seq2[*store.Flow, error] {
