@@ -289,7 +289,7 @@ func (s *sender) prepare(ctx context.Context, c *chunk, timeout time.Duration) e
 	}
 	err := s.attempt(ctx, timeout, func(ctx context.Context, tx neo4j.ExplicitTransaction) error {
 		if len(hosts) > 0 {
-			if _, err := run(ctx, tx, mergeHosts, map[string]any{"rows": hosts}); err != nil {
+			if _, err := collect(ctx, tx, mergeHosts, map[string]any{"rows": hosts}); err != nil {
 				return err
 			}
 		}
@@ -327,7 +327,7 @@ func (s *sender) applyFlows(ctx context.Context, tx neo4j.ExplicitTransaction, c
 	for i, f := range c.flows {
 		keys[i] = f.([]any)[flowKey].(string)
 	}
-	rows, err := run(ctx, tx, findFlows, map[string]any{"keys": keys, "large": int64(largeSet)})
+	rows, err := collect(ctx, tx, findFlows, map[string]any{"keys": keys, "large": int64(largeSet)})
 	if err != nil {
 		return err
 	}
@@ -403,12 +403,12 @@ func addsMany(row []any) bool {
 
 // moveFrom moves the intel that waited for flows to them.
 func moveFrom(ctx context.Context, tx neo4j.ExplicitTransaction, keys []string) error {
-	rows, err := run(ctx, tx, findWaiting, map[string]any{"keys": keys})
+	rows, err := collect(ctx, tx, findWaiting, map[string]any{"keys": keys})
 	if err != nil || len(rows) == 0 {
 		return err
 	}
 	if waiting, _ := rows[0].Values[0].([]any); len(waiting) > 0 {
-		_, err = run(ctx, tx, moveWaiting, map[string]any{"keys": waiting})
+		_, err = collect(ctx, tx, moveWaiting, map[string]any{"keys": waiting})
 	}
 	return err
 }
@@ -443,7 +443,7 @@ func (s *sender) mergeSome(ctx context.Context, tx neo4j.ExplicitTransaction, fl
 		rows[i] = flows[i].row
 		byKey[flows[i].row[flowKey].(string)] = flows[i].row
 	}
-	had, err := run(ctx, tx, s.queries.add, map[string]any{"rows": rows})
+	had, err := collect(ctx, tx, s.queries.add, map[string]any{"rows": rows})
 	if err != nil {
 		return err
 	}

@@ -301,7 +301,7 @@ func reverseName(name string) (netip.Addr, bool) {
 // making a node, since it never changes.
 func (c *intelChunk) prepare(ctx context.Context, tx neo4j.ExplicitTransaction) error {
 	keys := slices.Sorted(maps.Keys(c.nodes))
-	rows, err := run(ctx, tx, c.q.find, map[string]any{"keys": keys})
+	rows, err := collect(ctx, tx, c.q.find, map[string]any{"keys": keys})
 	if err != nil {
 		return err
 	}
@@ -364,7 +364,7 @@ const (
 // Where a flow is not there yet, something stands in for it.
 func (c *intelChunk) apply(ctx context.Context, tx neo4j.ExplicitTransaction, waits *atomic.Bool) error {
 	keys := slices.Sorted(maps.Keys(c.flows))
-	rows, err := run(ctx, tx, findKeys, map[string]any{"keys": keys})
+	rows, err := collect(ctx, tx, findKeys, map[string]any{"keys": keys})
 	if err != nil {
 		return err
 	}
@@ -382,7 +382,7 @@ func (c *intelChunk) apply(ctx context.Context, tx neo4j.ExplicitTransaction, wa
 	}
 	if len(missing) > 0 {
 		waits.Store(true)
-		if _, err := run(ctx, tx, makeWaits, map[string]any{"keys": missing}); err != nil {
+		if _, err := collect(ctx, tx, makeWaits, map[string]any{"keys": missing}); err != nil {
 			return err
 		}
 	}
@@ -416,7 +416,7 @@ RETURN keys[-1], collect(f.key)`
 	for after := ""; ; {
 		last, keys := "", []any(nil)
 		err := s.do(ctx, func(ctx context.Context, tx neo4j.ExplicitTransaction) error {
-			rows, err := run(ctx, tx, find, map[string]any{"after": after})
+			rows, err := collect(ctx, tx, find, map[string]any{"after": after})
 			if err != nil || len(rows) == 0 {
 				return err
 			}
@@ -425,7 +425,7 @@ RETURN keys[-1], collect(f.key)`
 			if len(keys) == 0 {
 				return nil
 			}
-			_, err = run(ctx, tx, moveWaiting, map[string]any{"keys": keys})
+			_, err = collect(ctx, tx, moveWaiting, map[string]any{"keys": keys})
 			return err
 		})
 		if err != nil {

@@ -104,14 +104,14 @@ func (s *sender) marksOf(ctx context.Context, part string) (m marks, err error) 
 	}
 	var rows []*neo4j.Record
 	err = s.do(ctx, func(ctx context.Context, tx neo4j.ExplicitTransaction) error {
-		rows, err = run(ctx, tx, `MATCH (c:Chunk) WHERE c.part = $part AND c.n IS NOT NULL RETURN c.n, c.cut`,
+		rows, err = collect(ctx, tx, `MATCH (c:Chunk) WHERE c.part = $part AND c.n IS NOT NULL RETURN c.n, c.cut`,
 			map[string]any{"part": part})
 		return err
 	})
 	if err != nil {
 		return m, fmt.Errorf("read the marks of %s: %w", part, err)
 	}
-	m = marks{cut: newCut(width), applied: make(map[int64]bool)}
+	m = marks{cut: s.cut(width), applied: make(map[int64]bool)}
 	for _, r := range rows {
 		n, _ := r.Values[0].(int64)
 		text, _ := r.Values[1].(string)

@@ -72,6 +72,8 @@ type sender struct {
 	// patience is for how long nothing may succeed before the sender gives up; 0
 	// is for ever.
 	patience atomic.Int64
+	// cut says how parts are cut that were not begun.
+	cut func(slot time.Duration) cut
 	// waiting says what waits, and where, for the error.
 	waiting func() string
 	queries flowQueries
@@ -99,7 +101,7 @@ func newSender(db *DB, log *slog.Logger, owner string) *sender {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &sender{db: db, log: log, owner: owner, queries: newFlowQueries(), last: time.Now(), waiting: db.Location}
+	s := &sender{db: db, log: log, owner: owner, queries: newFlowQueries(), last: time.Now(), cut: newCut, waiting: db.Location}
 	for i, k := range flow.Kinds() {
 		s.kinds = append(s.kinds, newKindQueries(flow.Kind(i), &k))
 	}
@@ -144,8 +146,8 @@ func (s *sender) attempt(ctx context.Context, timeout time.Duration, fn work) (e
 	return tx.Commit(ctx)
 }
 
-// run runs one statement in a transaction and returns its rows.
-func run(ctx context.Context, tx neo4j.ExplicitTransaction, text string, params map[string]any) ([]*neo4j.Record, error) {
+// collect runs one statement in a transaction and returns its rows.
+func collect(ctx context.Context, tx neo4j.ExplicitTransaction, text string, params map[string]any) ([]*neo4j.Record, error) {
 	result, err := tx.Run(ctx, text, params)
 	if err != nil {
 		return nil, err
@@ -155,7 +157,7 @@ func run(ctx context.Context, tx neo4j.ExplicitTransaction, text string, params 
 
 // number runs a statement that returns one number.
 func number(ctx context.Context, tx neo4j.ExplicitTransaction, text string, params map[string]any) (int, error) {
-	rows, err := run(ctx, tx, text, params)
+	rows, err := collect(ctx, tx, text, params)
 	if err != nil {
 		return 0, err
 	}
@@ -346,7 +348,7 @@ func (s *sender) precision(ctx context.Context) (time.Duration, error) {
 	}
 	var seconds int64
 	err := s.do(ctx, func(ctx context.Context, tx neo4j.ExplicitTransaction) error {
-		rows, err := run(ctx, tx, `MATCH (s:Store) RETURN s.precision LIMIT 1`, nil)
+		rows, err := collect(ctx, tx, `MATCH (s:Store) RETURN s.precision LIMIT 1`, nil)
 		if err != nil {
 			return err
 		}
