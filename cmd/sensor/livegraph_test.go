@@ -14,6 +14,7 @@ import (
 
 	"weir/internal/neo4jtest"
 	"weir/internal/nettest"
+	"weir/internal/traffic"
 	"weir/store/neo4j"
 )
 
@@ -217,6 +218,51 @@ func TestLiveNeo4jDown(t *testing.T) {
 	if want := fmt.Sprint(sent); g.packets() != want {
 		t.Errorf("%s packets are in the database, want %s", g.packets(), want)
 	}
+}
+
+// TestLiveNeo4jShared has two sensors, one of which ends early, and one that reads a
+// capture share a spool: whoever has it sends what all of them put there.
+func TestLiveNeo4jShared(t *testing.T) {
+	if !nettest.Isolated(t) {
+		return
+	}
+	if testing.Short() {
+		t.Skip("slow: starts a server")
+	}
+	nettest.Pair(t, "va", "vb")
+	nettest.Pair(t, "vc", "vd")
+	g := graph(t, neo4jtest.Start(t))
+	lake := liveStore(t)
+	name, _ := generate(t, traffic.Spec{Scenario: traffic.Mix, Seed: 1, Packets: 20_000})
+	live := append(g.flags(), "--store", lake, "--publish", "200ms", "--udp-timeout", "300ms", "--sandbox", "strict")
+	one := startLive(t, append(live, "-i", "vb", "--sensor", "one")...)
+	two := startLive(t, append(live, "-i", "vd", "--sensor", "two")...)
+	send := func(iface string) {
+		t.Helper()
+		if _, err := nettest.NewSender(t, iface).Send(5_000, 10_000, nil, nettest.UDP(100, 500, 53)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("va")
+	send("vc")
+	out := g.run(0, "-r", name, "--store", lake)
+	if strings.Contains(out.stdout, "wait in the spool") {
+		t.Errorf("it did not wait until its records were sent: %s", out.stdout)
+	}
+	if code, _ := one.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d: %s", code, one.messages())
+	}
+	send("vc")
+	if code, _ := two.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d: %s", code, two.messages())
+	}
+	for _, s := range []*liveSensor{one, two} {
+		if strings.Contains(s.messages(), "level=ERROR") {
+			t.Errorf("errors: %s", s.messages())
+		}
+	}
+	g.drained()
+	g.equals(lake)
 }
 
 // TestLiveNeo4jFull gives the spool little room while no server answers: the oldest
