@@ -239,6 +239,8 @@ type QueryError struct {
 	Msg string
 	// Offset is where in the text, in bytes, or -1.
 	Offset int
+	// Writes says that nothing is wrong but that the query changes the store.
+	Writes bool
 }
 
 // Error implements error.

@@ -5,7 +5,6 @@ package neo4j
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -66,18 +65,6 @@ func schema() []schemaItem {
 	return items
 }
 
-// labels returns the labels of all nodes that weir makes; those of kinds of intel
-// have Intel besides. Store is the last.
-func labels() []string {
-	var list []string
-	for _, i := range schema() {
-		if i.unique && i.label != "Store" && !slices.Contains(list, i.label) {
-			list = append(list, i.label)
-		}
-	}
-	return append(list, "Store")
-}
-
 // Init makes the schema where there is none.
 func (d *DB) Init(ctx context.Context) error {
 	d.mu.Lock()
@@ -95,13 +82,17 @@ func (d *DB) makeSchema(ctx context.Context) error {
 		return err
 	}
 	return d.writeUnchecked(ctx, func(t *tx) error {
-		_, err := t.run(`MERGE (s:Store {id: 'weir'}) ON CREATE SET s.format = $format, s.precision = $precision, s.created = $now`,
-			map[string]any{
-				"format": format, "precision": int64(d.cfg.Precision / time.Second),
-				"now": time.Now().UTC().Truncate(time.Second).In(time.FixedZone("Offset", 0)),
-			})
+		_, err := t.run(`MERGE (s:Store {id: 'weir'}) ON CREATE SET s = $new`, map[string]any{"new": d.newStore()})
 		return err
 	})
+}
+
+// newStore returns the properties of the node Store of an empty store.
+func (d *DB) newStore() map[string]any {
+	return map[string]any{
+		"id": "weir", "format": format, "precision": int64(d.cfg.Precision / time.Second),
+		"created": dateTime(time.Now().Truncate(time.Second)),
+	}
 }
 
 // EnsureIndexes makes the constraints and indexes that are missing, and waits
