@@ -68,11 +68,45 @@ func withTimes(all map[string]*filter.Flow, conns []conn) {
 	}
 }
 
-// parsed makes a random filter.
+// parsed makes a random filter. Some are made of conditions that select few flows.
 func (d *graphData) parsed(t *testing.T) (string, *filter.Expr) {
 	t.Helper()
 	text := d.filter(2)
+	if d.chance(5) {
+		first := d.few()
+		for range d.IntN(3) {
+			first += " OR " + d.few()
+		}
+		text = "(" + first + ") AND (" + text + " OR " + d.filter(0) + ")"
+	}
 	return text, parse(t, text)
+}
+
+// few makes a condition with which a query begins.
+func (d *graphData) few() string {
+	address := "10.0.0.1"
+	if d.chance(2) {
+		address = pick(d.generator, append(addrPool, "10.0.0.0/24", "2001:db8::/32")...)
+	}
+	text := pick(d.generator, `"a"`, `"b"`, `"www.example.com"`, `"GET"`)
+	switch d.IntN(8) {
+	case 0:
+		return "addr = " + address
+	case 1:
+		return "src = " + address
+	case 2:
+		return pick(d.generator, `addr =~ "10.*"`, "dst IN ("+address+", 10.0.0.2)")
+	case 3:
+		return "(dport = " + pick(d.generator, "80", "22") + " AND addr = " + address + ")"
+	case 4:
+		return "meta.dns(query = " + text + " AND rcode_num != 2)"
+	case 5:
+		return "meta.http." + pick(d.generator, "host", "method", "uri") + " = " + text
+	case 6:
+		return pick(d.generator, "meta.query", "meta.version", "meta.http.proxied") + ` =~ "` + pick(d.generator, "www.*", "[ab]") + `"`
+	default:
+		return pick(d.generator, "meta.dns.answers", "meta.version") + " IN (x, " + text + ")"
+	}
 }
 
 // TestCypherAgainstMatch compares Neo4j's answers to random filters with the
@@ -129,5 +163,79 @@ func TestCypherAgainstMatch(t *testing.T) {
 		if d.reached[c] == 0 {
 			t.Errorf("seed %d: no filter has a clause such as %+v", seed, c)
 		}
+	}
+}
+
+// graphFaults are mistakes that a compiler could make, as they show in what it
+// writes.
+func graphFaults() map[string]func(q *filter.Cypher) {
+	text := func(old, new string) func(q *filter.Cypher) {
+		return func(q *filter.Cypher) {
+			q.Match = strings.ReplaceAll(q.Match, old, new)
+			q.Where = strings.ReplaceAll(q.Where, old, new)
+		}
+	}
+	return map[string]func(q *filter.Cypher){
+		"<= for <":                        text(" < ", " <= "),
+		"ANY for ALL":                     text(" AND all(", " AND any("),
+		"ALL of nothing":                  text(") > 0 AND all(", ") >= 0 AND all("),
+		"a dropped NOT":                   text("NOT ", ""),
+		"NULL for false":                  text("NOT coalesce(", "NOT ("),
+		"case of DNS names":               text("_folded", "_lost"),
+		"duplicates counted":              text("RETURN DISTINCT v", "RETURN v"),
+		"a microsecond lost":              text("round(", "floor("),
+		"relations for observations":      text("RETURN m.count", "RETURN 1"),
+		"the wrong end of a network":      text("w[1]", "w[0]"),
+		"addresses in the order of texts": text(".sort < $", ".addr < $"),
+		"AND for OR":                      text(" OR ", " AND "),
+		"!~ of what is missing":           text(" IS NOT NULL AND NOT ", " IS NULL OR NOT "),
+		"the source for both ends":        text("dst.sort", "src.sort"),
+		"an anchor at one end":            text("[:SEND|TO]", "[:SEND]"),
+		"a pattern that matches all": func(q *filter.Cypher) {
+			for i := range q.Patterns {
+				q.Patterns[i].Matches = func(any) bool { return true }
+			}
+		},
+	}
+}
+
+// TestPlantedCypherFaults checks that random filters find the mistakes that a
+// compiler could make.
+func TestPlantedCypherFaults(t *testing.T) {
+	d := newGraphData(t, 7)
+	type example struct {
+		text string
+		e    *filter.Expr
+		want []string
+	}
+	var examples []example
+	for range 500 {
+		text, e := d.parsed(t)
+		examples = append(examples, example{text, e, matching(d.all, e)})
+	}
+	for name, fault := range graphFaults() {
+		t.Run(name, func(t *testing.T) {
+			runs := 0
+			for _, x := range examples {
+				q, err := x.e.Cypher(filter.CypherOptions{})
+				if err != nil {
+					t.Fatalf("Cypher of %q: %v", x.text, err)
+				}
+				match, where := q.Match, q.Where
+				if fault(q); q.Match == match && q.Where == where && (name != "a pattern that matches all" || len(q.Patterns) == 0) {
+					continue
+				}
+				runs++
+				got, err := d.db.run(t, q)
+				if err != nil {
+					t.Fatalf("%q with the fault does not run: %v", x.text, err)
+				}
+				if !slices.Equal(got, x.want) {
+					t.Logf("found by filter %d that it changes: %s", runs, x.text)
+					return
+				}
+			}
+			t.Errorf("%d filters that the fault changes give the right answer all the same", runs)
+		})
 	}
 }
