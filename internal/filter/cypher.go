@@ -107,7 +107,7 @@ type graph struct {
 	subqueries, sets int
 	// comparisons holds the texts of all comparisons.
 	comparisons map[string]bool
-	err              error
+	err         error
 }
 
 // term is a condition in Cypher, in parentheses where it needs them.

@@ -5,6 +5,7 @@ package filter_test
 import (
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,10 +32,13 @@ func newGraphData(t *testing.T, seed uint64) *graphData {
 	return d
 }
 
-// parsed makes a random filter.
+// parsed makes a random filter. Some are made of conditions that select few flows.
 func (d *graphData) parsed(t *testing.T) (string, *filter.Expr) {
 	t.Helper()
 	text := d.Next()
+	if d.IntN(5) == 0 {
+		text = d.Selective()
+	}
 	return text, parse(t, text)
 }
 
@@ -92,5 +96,79 @@ func TestCypherAgainstMatch(t *testing.T) {
 		if d.Reached(c) == 0 {
 			t.Errorf("seed %d: no filter has a clause such as %+v", seed, c)
 		}
+	}
+}
+
+// graphFaults are mistakes that a compiler could make, as they show in what it
+// writes.
+func graphFaults() map[string]func(q *filter.Cypher) {
+	text := func(old, new string) func(q *filter.Cypher) {
+		return func(q *filter.Cypher) {
+			q.Match = strings.ReplaceAll(q.Match, old, new)
+			q.Where = strings.ReplaceAll(q.Where, old, new)
+		}
+	}
+	return map[string]func(q *filter.Cypher){
+		"<= for <":                        text(" < ", " <= "),
+		"ANY for ALL":                     text(" AND all(", " AND any("),
+		"ALL of nothing":                  text(") > 0 AND all(", ") >= 0 AND all("),
+		"a dropped NOT":                   text("NOT ", ""),
+		"NULL for false":                  text("NOT coalesce(", "NOT ("),
+		"case of DNS names":               text("_folded", "_lost"),
+		"duplicates counted":              text("RETURN DISTINCT v", "RETURN v"),
+		"a microsecond lost":              text("round(", "floor("),
+		"relations for observations":      text("RETURN m.count", "RETURN 1"),
+		"the wrong end of a network":      text("w[1]", "w[0]"),
+		"addresses in the order of texts": text(".sort < $", ".addr < $"),
+		"AND for OR":                      text(" OR ", " AND "),
+		"!~ of what is missing":           text(" IS NOT NULL AND NOT ", " IS NULL OR NOT "),
+		"the source for both ends":        text("dst.sort", "src.sort"),
+		"an anchor at one end":            text("[:SEND|TO]", "[:SEND]"),
+		"a pattern that matches all": func(q *filter.Cypher) {
+			for i := range q.Patterns {
+				q.Patterns[i].Matches = func(any) bool { return true }
+			}
+		},
+	}
+}
+
+// TestPlantedCypherFaults checks that random filters find the mistakes that a
+// compiler could make.
+func TestPlantedCypherFaults(t *testing.T) {
+	d := newGraphData(t, 7)
+	type example struct {
+		text string
+		e    *filter.Expr
+		want []string
+	}
+	var examples []example
+	for range 500 {
+		text, e := d.parsed(t)
+		examples = append(examples, example{text, e, matching(d.all, e)})
+	}
+	for name, fault := range graphFaults() {
+		t.Run(name, func(t *testing.T) {
+			runs := 0
+			for _, x := range examples {
+				q, err := x.e.Cypher(filter.CypherOptions{})
+				if err != nil {
+					t.Fatalf("Cypher of %q: %v", x.text, err)
+				}
+				match, where := q.Match, q.Where
+				if fault(q); q.Match == match && q.Where == where && (name != "a pattern that matches all" || len(q.Patterns) == 0) {
+					continue
+				}
+				runs++
+				got, err := d.db.run(t, q)
+				if err != nil {
+					t.Fatalf("%q with the fault does not run: %v", x.text, err)
+				}
+				if !slices.Equal(got, x.want) {
+					t.Logf("found by filter %d that it changes: %s", runs, x.text)
+					return
+				}
+			}
+			t.Errorf("%d filters that the fault changes give the right answer all the same", runs)
+		})
 	}
 }

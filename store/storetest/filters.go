@@ -49,6 +49,43 @@ func NewFilters(seed uint64, store string, flows []*filter.Flow) *Filters {
 // Next returns the text of a filter.
 func (g *Filters) Next() string { return g.filter(2) }
 
+// Selective returns a random filter that begins with conditions that few flows
+// fulfill, from which a store may start.
+func (g *Filters) Selective() string {
+	first := g.few()
+	for range g.IntN(3) {
+		first += " OR " + g.few()
+	}
+	return "(" + first + ") AND (" + g.filter(2) + " OR " + g.filter(0) + ")"
+}
+
+// few makes a condition that few flows fulfill.
+func (g *Filters) few() string {
+	address := "10.0.0.1"
+	if g.chance(2) {
+		address = pick(g.source, append(addrPool(), "10.0.0.0/24", "2001:db8::/32")...)
+	}
+	text := pick(g.source, `"a"`, `"b"`, `"www.example.com"`, `"GET"`)
+	switch g.IntN(8) {
+	case 0:
+		return "addr = " + address
+	case 1:
+		return "src = " + address
+	case 2:
+		return pick(g.source, `addr =~ "10.*"`, "dst IN ("+address+", 10.0.0.2)")
+	case 3:
+		return "(dport = " + pick(g.source, "80", "22") + " AND addr = " + address + ")"
+	case 4:
+		return "meta.dns(query = " + text + " AND rcode_num != 2)"
+	case 5:
+		return "meta.http." + pick(g.source, "host", "method", "uri") + " = " + text
+	case 6:
+		return pick(g.source, "meta.query", "meta.version", "meta.http.proxied") + ` =~ "` + pick(g.source, "www.*", "[ab]") + `"`
+	default:
+		return pick(g.source, "meta.dns.answers", "meta.version") + " IN (x, " + text + ")"
+	}
+}
+
 // Reached returns how many clauses of a sort were made.
 func (g *Filters) Reached(c Cell) int { return g.reached[c] }
 
