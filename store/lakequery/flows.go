@@ -5,7 +5,6 @@ package lakequery
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -31,14 +30,11 @@ func orderBy(orders []store.Order) (string, error) {
 			add([]string{"proto", "dport", "type"}, o.Desc)
 			continue
 		}
-		a, err := find(o.Attr, "order by", scalarAttribute)
-		if attrErr := new(store.AttributeError); errors.As(err, &attrErr) {
-			attrErr.Known = append([]string{"flow"}, attrErr.Known...)
-		}
+		known, err := attributes().OrderBy(o.Attr)
 		if err != nil {
 			return "", err
 		}
-		if a.sort != nil {
+		if a := attributeOf(known); a.sort != nil {
 			add(a.sort, o.Desc)
 		} else {
 			add([]string{a.sql}, o.Desc)
