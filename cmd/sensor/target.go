@@ -13,6 +13,7 @@ import (
 
 	"weir/internal/sensor"
 	"weir/store/lake"
+	"weir/store/neo4j"
 )
 
 // target is a store that captures are read into: a lake, or the spool of a
@@ -73,7 +74,8 @@ func (t *target) prepare(ctx context.Context, o *options, bounded bool, stdin io
 	if d.waits() == "" {
 		return nil
 	}
-	if err := d.drain(ctx, drainPatience, progressOf(o, stderr)); err != nil {
+	// What another process sends need not be waited for.
+	if err := d.drain(ctx, "", drainPatience, progressOf(o, stderr)); err != nil {
 		return fmt.Errorf("send what an earlier run left in the spool %s: %w", t.path, err)
 	}
 	return nil
@@ -169,11 +171,39 @@ func (t *target) sink() sensor.Sink {
 }
 
 // commit makes the result visible. Of a database it waits in the spool then.
-func (t *target) commit(r *reading) error {
+func (t *target) commit(ctx context.Context, r *reading) error {
 	if t.publisher != nil {
 		return t.publisher.Commit()
 	}
-	return t.writer.Commit(r.describe(t))
+	final := r.describe(t)
+	if t.database != nil {
+		if err := t.unknown(ctx, final.Inputs); err != nil {
+			return err
+		}
+	}
+	return t.writer.Commit(final)
+}
+
+// unknown refuses captures that another run read into the database while this one
+// read them, as the lake does by itself.
+func (t *target) unknown(ctx context.Context, inputs []lake.Input) error {
+	m, err := t.manifest(ctx)
+	if neo4j.Outage(err) {
+		return nil // what was read is worth more than that question
+	}
+	if err != nil {
+		return err
+	}
+	for i := range m.Imports {
+		for _, have := range m.Imports[i].Inputs {
+			for _, in := range inputs {
+				if in.Sum != "" && in.Sum == have.Sum && in.Size == have.Size {
+					return fmt.Errorf("%w: %s, import %s", lake.ErrAlreadyImported, in.Name, m.Imports[i].ID)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // abort drops what was not committed.
@@ -219,7 +249,7 @@ func (t *target) send(ctx context.Context, r *reading) error {
 		}
 		stop(errHurried)
 	})()
-	err := t.database.drain(ctx, drainPatience, progressOf(r.o, r.stderr))
+	err := t.database.drain(ctx, t.writer.ID(), drainPatience, progressOf(r.o, r.stderr))
 	switch {
 	case err == nil:
 	case !errors.Is(context.Cause(ctx), errHurried):
@@ -232,7 +262,7 @@ func (t *target) send(ctx context.Context, r *reading) error {
 
 // stats says what became of the records for a database.
 func (t *target) stats() sensor.SpoolStats {
-	s := sensor.SpoolStats{Forward: t.database.forward.Stats()}
+	s := sensor.SpoolStats{Forward: t.database.stats()}
 	if t.publisher != nil {
 		s.Publish = t.publisher.Stats()
 	}
