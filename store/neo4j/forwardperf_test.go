@@ -4,6 +4,7 @@ package neo4j
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -102,6 +103,45 @@ func drainRate(t testing.TB, d *DB, conns []flow.Connection) float64 {
 	return float64(st.Flows) / took.Seconds()
 }
 
+// intelRate returns how many records of intel a second a forwarder sends, two for
+// each connection.
+func intelRate(t testing.TB, d *DB, conns []flow.Connection, seed uint64) float64 {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 3))
+	spool := newSpool(t)
+	w, err := spool.Begin(lake.Import{Sensor: "eth0", Source: "live"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := flow.NewIntelBatch()
+	for i := range conns {
+		for range 2 {
+			batch.Begin(flow.DNS, &conns[i].Tuple, conns[i].First)
+			batch.SetString(flow.DNSQuery, fmt.Sprintf("host%d.example.com", r.IntN(5000)))
+			batch.SetString(flow.DNSQTypeName, "A")
+			batch.SetInt(flow.DNSTransID, int64(r.IntN(1<<16)))
+			batch.SetInt(flow.DNSRTT, int64(r.IntN(100_000)))
+			batch.AppendText(flow.DNSAnswers, fmt.Appendf(nil, "192.0.2.%d", r.IntN(256)))
+		}
+	}
+	if err := w.Intel(batch); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Commit(lake.Final{}); err != nil {
+		t.Fatal(err)
+	}
+	f := newForwarder(t, d, spool)
+	begin := time.Now()
+	if err := f.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	st := f.Stats()
+	if st.Intel != int64(2*len(conns)) {
+		t.Errorf("%d records of intel were sent, of %d", st.Intel, 2*len(conns))
+	}
+	return float64(st.Intel) / time.Since(begin).Seconds()
+}
+
 // rowsRate returns how many rows a second a statement takes.
 func rowsRate(t testing.TB, d *DB, text string, conns []flow.Connection, batch int, hosts bool) float64 {
 	t.Helper()
@@ -187,7 +227,7 @@ func TestPerfForward(t *testing.T) {
 		}
 	}
 	conns := perfConns(40_000, 1)
-	var plain, bare, load, known, ports []float64
+	var plain, bare, load, known, ports, intel []float64
 	for round := range 6 { // the first one warms the server up
 		empty()
 		p := rowsRate(t, d, plainMerge, conns[:20_000], 1000, false)
@@ -208,15 +248,17 @@ func TestPerfForward(t *testing.T) {
 		begin := time.Now()
 		drainRate(t, d, many)
 		x := float64(len(conns)) / time.Since(begin).Seconds()
-		t.Logf("round %d: plain MERGE %.0f, bare CREATE %.0f, new flows %.0f, known flows %.0f, with 60,000 ports in one %.0f flows/s",
-			round, p, b, l, k, x)
+		in := intelRate(t, d, conns[:10_000], uint64(round))
+		t.Logf("round %d: plain MERGE %.0f, bare CREATE %.0f, new flows %.0f, known flows %.0f, with 60,000 ports in one %.0f flows/s, intel %.0f/s",
+			round, p, b, l, k, x, in)
 		if round > 0 {
 			plain, bare, load, known, ports = append(plain, p), append(bare, b), append(load, l), append(known, k), append(ports, x)
+			intel = append(intel, in)
 		}
 	}
 	p, b, l, k, x := median(plain), median(bare), median(load), median(known), median(ports)
-	t.Logf("medians: plain MERGE %.0f, bare CREATE %.0f, new flows %.0f (%.1f times plain, %.0f %% of bare), known flows %.0f, with 60,000 ports %.0f",
-		p, b, l, l/p, 100*l/b, k, x)
+	t.Logf("medians: plain MERGE %.0f, bare CREATE %.0f, new flows %.0f (%.1f times plain, %.0f %% of bare), known flows %.0f, with 60,000 ports %.0f, intel %.0f",
+		p, b, l, l/p, 100*l/b, k, x, median(intel))
 	if l < 5*p {
 		t.Errorf("new flows: %.0f/s, less than 5 times %.0f/s", l, p)
 	}
