@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package store is the contract between weir and the places where it keeps
-// records: the questions that every store answers, and the plain types of the
-// answers. It holds no behavior; drivers are packages below it.
+// records: the questions that every store answers, what they can name, and the
+// plain types of the answers. Drivers are packages below it.
 package store
 
 import (
@@ -239,6 +239,8 @@ type QueryError struct {
 	Msg string
 	// Offset is where in the text, in bytes, or -1.
 	Offset int
+	// Writes says that nothing is wrong but that the query changes the store.
+	Writes bool
 }
 
 // Error implements error.

@@ -53,7 +53,7 @@ func Weir() *Rules {
 			"internal/term":      nil,
 			// What puts them together.
 			"internal/sensor": {
-				"capture", "flowtable", "reassembly", "dissect", "internal/zeeklog", "store", "store/lake",
+				"capture", "flowtable", "reassembly", "dissect", "internal/zeeklog", "store", "store/lake", "store/neo4j",
 				"internal/flow", "internal/telemetry",
 			},
 			"internal/importer": {"store", "store/lake", "internal/flow", "internal/telemetry"},

@@ -5,73 +5,36 @@ package filter_test
 import (
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"weir/internal/filter"
-	"weir/internal/flow"
+	"weir/store/storetest"
 )
 
 // graphData is random flows, for Neo4j and for the evaluator.
 type graphData struct {
-	*generator
+	*storetest.Filters
 	db  *graphDB
 	all map[string]*filter.Flow
 }
 
-// newGraphData makes connections with intel, some of it more than once, and slots
-// of time; a filter of its generator may ask for these, too.
+// newGraphData makes connections with intel, some of it more than once, and loads
+// them.
 func newGraphData(t *testing.T, seed uint64) *graphData {
 	t.Helper()
-	g := newGenerator(seed)
-	for i := range g.attrs {
-		if strings.HasPrefix(g.attrs[i].Name, "times.") {
-			g.attrs[i].Stores = append(g.attrs[i].Stores, "lake")
-		}
-	}
-	conns := make([]conn, 200)
-	for i := range conns {
-		conns[i] = g.conn()
-	}
-	var records []record
-	for range 300 {
-		r := g.record(conns)
-		for range 1 + max(0, g.IntN(8)-4) {
-			records = append(records, r)
-		}
-	}
-	d := &graphData{generator: g, db: openNeo4j(t), all: flows(conns, records)}
-	withTimes(d.all, conns)
+	flows := storetest.Random(seed).Flows()
+	d := &graphData{Filters: storetest.NewFilters(seed, "neo4j", flows), db: openNeo4j(t), all: byKey(flows)}
 	d.db.loadGraph(t, d.all)
-	var keys []string
-	for key := range d.all {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		g.flows = append(g.flows, d.all[key])
-	}
 	return d
-}
-
-// withTimes gives flows the slots of their connections.
-func withTimes(all map[string]*filter.Flow, conns []conn) {
-	width := slotWidth.Microseconds()
-	for i := range conns {
-		f := all[conns[i].key()]
-		for slot := conns[i].first / width; slot <= conns[i].last/width; slot++ {
-			f.Times = append(f.Times, filter.Slot{Start: flow.Time(slot * width * 1000), Width: width})
-		}
-	}
 }
 
 // parsed makes a random filter.
 func (d *graphData) parsed(t *testing.T) (string, *filter.Expr) {
 	t.Helper()
-	text := d.filter(2)
+	text := d.Next()
 	return text, parse(t, text)
 }
 
@@ -105,7 +68,7 @@ func TestCypherAgainstMatch(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("seed %d: %q selects other flows (-evaluator +Neo4j):\n%s\n%+v", seed, text, diff, q)
 		}
-		if telling(len(want), len(d.all)) {
+		if storetest.Telling(len(want), len(d.all)) {
 			share++
 		}
 		if strings.Contains(q.Match, "WITH DISTINCT f") || strings.Contains(q.Match, "CALL") {
@@ -123,10 +86,10 @@ func TestCypherAgainstMatch(t *testing.T) {
 	if testing.Short() {
 		return // too few filters
 	}
-	all := cells(d.attrs)
+	all := storetest.Cells("neo4j")
 	t.Logf("%d sorts of clauses (place, type, quantifier, operator, operand)", len(all))
 	for _, c := range all {
-		if d.reached[c] == 0 {
+		if d.Reached(c) == 0 {
 			t.Errorf("seed %d: no filter has a clause such as %+v", seed, c)
 		}
 	}

@@ -88,9 +88,9 @@ func TestIsURI(t *testing.T) {
 	}
 }
 
-// refused opens a database and wants an error of a kind, soon, with a text that
+// wantRefusal opens a database and wants an error of a kind, soon, with a text that
 // names the place and holds no secret.
-func refused(t *testing.T, uri string, cfg Config, kind Kind, want string) {
+func wantRefusal(t *testing.T, uri string, cfg Config, kind Kind, want string) {
 	t.Helper()
 	begin := time.Now()
 	d, err := Open(t.Context(), uri, cfg)
@@ -119,25 +119,25 @@ func TestOpenErrors(t *testing.T) {
 	good := Config{Password: s.Password(), Create: true}
 	t.Run("wrong password", func(t *testing.T) {
 		for _, scheme := range []string{"bolt", "neo4j"} {
-			refused(t, scheme+"://neo4j@"+s.Addr(), Config{Password: "opensesame"}, Auth, `does not accept the password of user "neo4j"`)
+			wantRefusal(t, scheme+"://neo4j@"+s.Addr(), Config{Password: "opensesame"}, Auth, `does not accept the password of user "neo4j"`)
 		}
 	})
 	t.Run("unknown user", func(t *testing.T) {
-		refused(t, "bolt://mallory@"+s.Addr(), good, Auth, `"mallory"`)
+		wantRefusal(t, "bolt://mallory@"+s.Addr(), good, Auth, `"mallory"`)
 	})
 	t.Run("wrong database", func(t *testing.T) {
 		for _, scheme := range []string{"bolt", "neo4j"} {
-			refused(t, scheme+"://"+s.Addr()+"/nosuch", good, Database, `there is no database "nosuch"`)
+			wantRefusal(t, scheme+"://"+s.Addr()+"/nosuch", good, Database, `there is no database "nosuch"`)
 		}
 	})
 	t.Run("unknown host", func(t *testing.T) {
 		for _, scheme := range []string{"bolt", "neo4j", "neo4j+s"} {
-			refused(t, scheme+"://no-such-host.invalid", good, Unreachable, "unknown host")
+			wantRefusal(t, scheme+"://no-such-host.invalid", good, Unreachable, "unknown host")
 		}
 	})
 	t.Run("nobody answers", func(t *testing.T) {
 		for _, scheme := range []string{"bolt", "neo4j", "bolt+s"} {
-			refused(t, scheme+"://127.0.0.1:1", good, Unreachable, "connection refused")
+			wantRefusal(t, scheme+"://127.0.0.1:1", good, Unreachable, "connection refused")
 		}
 	})
 	t.Run("silence", func(t *testing.T) {
@@ -145,21 +145,21 @@ func TestOpenErrors(t *testing.T) {
 		cfg := good
 		cfg.ConnectTimeout = time.Second
 		for _, scheme := range []string{"bolt", "neo4j", "bolt+s"} {
-			refused(t, scheme+"://"+addr, cfg, Unreachable, "does not answer in time")
+			wantRefusal(t, scheme+"://"+addr, cfg, Unreachable, "does not answer in time")
 		}
 	})
 	t.Run("TLS wanted from a plain server", func(t *testing.T) {
 		for _, scheme := range []string{"bolt", "neo4j"} {
-			refused(t, scheme+"+s://"+s.Addr(), good, TLS, "take "+scheme+" instead of "+scheme+"+s")
-			refused(t, scheme+"+ssc://"+s.Addr(), good, TLS, "take "+scheme+" instead of "+scheme+"+ssc")
+			wantRefusal(t, scheme+"+s://"+s.Addr(), good, TLS, "take "+scheme+" instead of "+scheme+"+s")
+			wantRefusal(t, scheme+"+ssc://"+s.Addr(), good, TLS, "take "+scheme+" instead of "+scheme+"+ssc")
 		}
 	})
 	t.Run("TLS", func(t *testing.T) {
 		addr := tlsFront(t, s.Addr())
-		refused(t, "bolt://"+addr, good, TLS, "take bolt+s (or bolt+ssc) instead of bolt")
-		refused(t, "neo4j://"+addr, good, TLS, "take neo4j+s (or neo4j+ssc) instead of neo4j")
-		refused(t, "bolt+s://"+addr, good, TLS, "take bolt+ssc to trust any")
-		refused(t, "neo4j+s://"+addr, good, TLS, "take neo4j+ssc to trust any")
+		wantRefusal(t, "bolt://"+addr, good, TLS, "take bolt+s (or bolt+ssc) instead of bolt")
+		wantRefusal(t, "neo4j://"+addr, good, TLS, "take neo4j+s (or neo4j+ssc) instead of neo4j")
+		wantRefusal(t, "bolt+s://"+addr, good, TLS, "take bolt+ssc to trust any")
+		wantRefusal(t, "neo4j+s://"+addr, good, TLS, "take neo4j+ssc to trust any")
 		d, err := Open(t.Context(), "bolt+ssc://"+addr, good)
 		if err != nil {
 			t.Fatalf("TLS with any certificate: %v", err)
@@ -169,12 +169,12 @@ func TestOpenErrors(t *testing.T) {
 	})
 	t.Run("web server", func(t *testing.T) {
 		addr := serve(t, func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") })
-		refused(t, "bolt://"+addr, good, Version, "web server")
+		wantRefusal(t, "bolt://"+addr, good, Version, "web server")
 	})
 	t.Run("no store", func(t *testing.T) {
 		d := open(t)
-		run(t, d, `MATCH (s:Store) DELETE s`, nil)
-		refused(t, s.URI(), Config{Password: s.Password()}, NoStore, "--init")
+		execute(t, d, `MATCH (s:Store) DELETE s`, nil)
+		wantRefusal(t, s.URI(), Config{Password: s.Password()}, NoStore, "--init")
 		if d, err := Open(t.Context(), s.URI(), good); err != nil {
 			t.Error(err)
 		} else {
@@ -183,9 +183,9 @@ func TestOpenErrors(t *testing.T) {
 	})
 	t.Run("newer format", func(t *testing.T) {
 		d := open(t)
-		run(t, d, `MATCH (s:Store) SET s.format = 99`, nil)
-		refused(t, s.URI(), good, Version, "format 99")
-		run(t, d, `MATCH (s:Store) SET s.format = $format`, map[string]any{"format": format})
+		execute(t, d, `MATCH (s:Store) SET s.format = 99`, nil)
+		wantRefusal(t, s.URI(), good, Version, "format 99")
+		execute(t, d, `MATCH (s:Store) SET s.format = $format`, map[string]any{"format": format})
 	})
 }
 
@@ -205,7 +205,7 @@ func TestOpenFakes(t *testing.T) {
 		{"other", fakeServer{"Memgraph/3.0", none}, Version, "not Neo4j"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			refused(t, "bolt://"+tc.server.start(t), Config{Password: "opensesame"}, tc.kind, tc.want)
+			wantRefusal(t, "bolt://"+tc.server.start(t), Config{Password: "opensesame"}, tc.kind, tc.want)
 		})
 	}
 	for _, code := range []string{"Neo.ClientError.Cluster.NotALeader", "Neo.ClientError.General.ForbiddenOnReadOnlyDatabase"} {
@@ -216,12 +216,12 @@ func TestOpenFakes(t *testing.T) {
 				}
 				return ""
 			}}
-			refused(t, "bolt://"+f.start(t), Config{Create: true}, ReadOnly, "take neo4j://")
+			wantRefusal(t, "bolt://"+f.start(t), Config{Create: true}, ReadOnly, "take neo4j://")
 		})
 	}
 	t.Run("very old", func(t *testing.T) {
 		addr := serve(t, func(c net.Conn) { _, _ = c.Write([]byte{0, 0, 0, 0}) })
-		refused(t, "bolt://"+addr, Config{}, Version, "too old")
+		wantRefusal(t, "bolt://"+addr, Config{}, Version, "too old")
 	})
 }
 
@@ -235,7 +235,7 @@ func TestOpenRouting(t *testing.T) {
 	if err := d.Purge(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	run(t, d, `CREATE (:Host {addr: '10.0.0.1'})`, nil)
+	execute(t, d, `CREATE (:Host {addr: '10.0.0.1'})`, nil)
 	if got := values(t, d, `MATCH (h:Host) RETURN h.addr`); len(got) != 1 {
 		t.Errorf("hosts %v", got)
 	}
@@ -278,7 +278,7 @@ func TestOpenLazy(t *testing.T) {
 // them is told to try again, and does.
 func TestWriteRetries(t *testing.T) {
 	d := open(t)
-	run(t, d, `CREATE (:Host {addr: 'a', n: 0}), (:Host {addr: 'b', n: 0})`, nil)
+	execute(t, d, `CREATE (:Host {addr: 'a', n: 0}), (:Host {addr: 'b', n: 0})`, nil)
 	var once [2]sync.Once
 	var met sync.WaitGroup
 	met.Add(2)

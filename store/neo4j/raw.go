@@ -33,12 +33,51 @@ func (d *DB) Raw(ctx context.Context, text string) (store.Rows, error) {
 
 // RawWrite runs Cypher that may change the database. What it changes is there for
 // good when Close returned nil.
-func (d *DB) RawWrite(ctx context.Context, text string) (store.Rows, error) {
+func (d *DB) RawWrite(ctx context.Context, text string) (*Written, error) {
 	rows, err := d.raw(ctx, text, neo4j.AccessModeWrite)
 	if err != nil {
 		return nil, err
 	}
-	return rows, nil
+	return &Written{rows}, nil
+}
+
+// Written is the result of a query that may change the database.
+type Written struct{ *rawRows }
+
+// Changes says what the query changed, as "1 node made, 2 properties set"; "" for
+// nothing. It is known once the result was closed.
+func (w *Written) Changes() string {
+	if w.summary == nil {
+		return ""
+	}
+	var parts []string
+	c := w.summary.Counters()
+	for _, p := range []struct {
+		n         int
+		one, many string
+		done      string
+	}{
+		{c.NodesCreated(), "node", "nodes", "made"},
+		{c.NodesDeleted(), "node", "nodes", "deleted"},
+		{c.RelationshipsCreated(), "relation", "relations", "made"},
+		{c.RelationshipsDeleted(), "relation", "relations", "deleted"},
+		{c.PropertiesSet(), "property", "properties", "set"},
+		{c.LabelsAdded(), "label", "labels", "added"},
+		{c.LabelsRemoved(), "label", "labels", "removed"},
+		{c.IndexesAdded(), "index", "indexes", "made"},
+		{c.IndexesRemoved(), "index", "indexes", "dropped"},
+		{c.ConstraintsAdded(), "constraint", "constraints", "made"},
+		{c.ConstraintsRemoved(), "constraint", "constraints", "dropped"},
+		{c.SystemUpdates(), "setting", "settings", "changed"},
+	} {
+		switch {
+		case p.n == 1:
+			parts = append(parts, fmt.Sprintf("1 %s %s", p.one, p.done))
+		case p.n > 1:
+			parts = append(parts, fmt.Sprintf("%d %s %s", p.n, p.many, p.done))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // raw runs a statement in a transaction of its own, which some need to have.
@@ -48,6 +87,13 @@ func (d *DB) raw(outer context.Context, text string, mode neo4j.AccessMode) (*ra
 	}
 	ctx, cancel := context.WithTimeout(outer, d.cfg.QueryTimeout+grace)
 	r := &rawRows{d: d, outer: outer, ctx: ctx, cancel: cancel, text: text}
+	if mode == neo4j.AccessModeRead {
+		if err := d.checkRead(ctx, text); err != nil {
+			cancel()
+			r.text, r.explaining = explainPrefix+text, true
+			return nil, r.explain(err)
+		}
+	}
 	r.session = d.driver.NewSession(ctx, neo4j.SessionConfig{
 		AccessMode: mode, DatabaseName: d.where.database, BookmarkManager: d.bookmarks, FetchSize: rawBatch,
 	})
@@ -59,7 +105,7 @@ func (d *DB) raw(outer context.Context, text string, mode neo4j.AccessMode) (*ra
 	}
 	if err == nil && len(keys) == 0 {
 		// Nothing to take: so this is when it says what is wrong.
-		_, err = r.result.Consume(ctx)
+		r.summary, err = r.result.Consume(ctx)
 		r.done = true
 	}
 	if err != nil {
@@ -78,10 +124,14 @@ type rawRows struct {
 	// outer is the caller's context, ctx has a time limit besides; they last until Close.
 	outer, ctx context.Context
 	cancel     context.CancelFunc
+	// text is what the server was given, explaining says that it begins with explainPrefix.
 	text       string
+	explaining bool
 	session    neo4j.SessionWithContext
 	result     neo4j.ResultWithContext
 	columns    []store.Column
+	// summary is nil as long as the query goes on, or where it failed.
+	summary neo4j.ResultSummary
 	// done says that all was taken, or that there was an error.
 	done, closed bool
 }
@@ -95,7 +145,7 @@ func (r *rawRows) All() iter.Seq2[[]any, error] {
 		row := make([]any, len(r.columns))
 		for !r.done && r.result.Next(r.ctx) {
 			for i, v := range r.result.Record().Values {
-				row[i] = plain(v)
+				row[i] = rawValue(v)
 			}
 			if !yield(row, nil) {
 				return
@@ -105,7 +155,11 @@ func (r *rawRows) All() iter.Seq2[[]any, error] {
 			return
 		}
 		r.done = true
-		if err := r.result.Err(); err != nil {
+		err := r.result.Err()
+		if err == nil {
+			r.summary, err = r.result.Consume(r.ctx)
+		}
+		if err != nil {
 			yield(nil, r.explain(err))
 		}
 	}
@@ -120,7 +174,7 @@ func (r *rawRows) Close() error {
 	defer r.cancel()
 	var err error
 	if !r.done {
-		_, err = r.result.Consume(r.ctx)
+		r.summary, err = r.result.Consume(r.ctx)
 	}
 	closeSession(r.ctx, r.session)
 	if err != nil && r.outer.Err() != nil {
@@ -131,13 +185,16 @@ func (r *rawRows) Close() error {
 
 // explain turns what the server says about the query into a *store.QueryError.
 func (r *rawRows) explain(err error) error {
+	if e := new(store.QueryError); errors.As(err, &e) {
+		return err
+	}
 	err = r.d.explain(r.outer, err)
 	own, e := new(Error), new(neo4j.Neo4jError)
 	if !errors.As(err, &own) || own.Kind != Query || !errors.As(err, &e) {
 		return err
 	}
 	if e.Code == "Neo.ClientError.Statement.AccessMode" {
-		return &store.QueryError{Msg: "this changes the database, and only reading is allowed here", Offset: -1}
+		return &store.QueryError{Msg: "this changes the database, and only reading is allowed here", Offset: -1, Writes: true}
 	}
 	// The first line is the message; the rest shows the query and the place.
 	msg, _, _ := strings.Cut(e.Msg, "\n")
@@ -146,6 +203,9 @@ func (r *rawRows) explain(err error) error {
 		msg = m[1]
 		if n, err := strconv.Atoi(m[2]); err == nil {
 			offset = byteOffset(r.text, n)
+			if rest, ok := strings.CutPrefix(r.text, explainPrefix); ok && r.explaining {
+				offset = min(max(offset-len(explainPrefix), 0), len(rest))
+			}
 		}
 	}
 	return &store.QueryError{Msg: oneLine(errors.New(msg)), Offset: offset}
@@ -164,21 +224,21 @@ func byteOffset(text string, n int) int {
 	return len(text)
 }
 
-// plain turns a value of the driver into one that store.Rows may hold.
-func plain(v any) any {
+// rawValue turns a value of the driver into one that store.Rows may hold.
+func rawValue(v any) any {
 	switch v := v.(type) {
 	case nil, bool, int64, float64, string, []byte, time.Time:
 		return v
 	case []any:
 		list := make([]any, len(v))
 		for i := range v {
-			list[i] = plain(v[i])
+			list[i] = rawValue(v[i])
 		}
 		return list
 	case map[string]any:
 		m := make(map[string]any, len(v))
 		for k := range v {
-			m[k] = plain(v[k])
+			m[k] = rawValue(v[k])
 		}
 		return m
 	case neo4j.Node:
@@ -186,15 +246,15 @@ func plain(v any) any {
 		for i, l := range v.Labels {
 			labels[i] = l
 		}
-		return map[string]any{"labels": labels, "properties": plain(v.Props)}
+		return map[string]any{"labels": labels, "properties": rawValue(v.Props)}
 	case neo4j.Relationship:
-		return map[string]any{"type": v.Type, "properties": plain(v.Props)}
+		return map[string]any{"type": v.Type, "properties": rawValue(v.Props)}
 	case neo4j.Path:
 		// Nodes and the relations between them in turn.
 		var list []any
 		for i, n := range v.Nodes {
-			if list = append(list, plain(n)); i < len(v.Relationships) {
-				list = append(list, plain(v.Relationships[i]))
+			if list = append(list, rawValue(n)); i < len(v.Relationships) {
+				list = append(list, rawValue(v.Relationships[i]))
 			}
 		}
 		return list

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"weir/internal/neo4jtest"
 	"weir/store"
 )
 
@@ -35,7 +36,7 @@ func rows(t testing.TB, r store.Rows, err error) [][]any {
 
 func TestRawValues(t *testing.T) {
 	d := open(t)
-	run(t, d, `CREATE (:Host {addr: '10.0.0.1'})-[:SEND {n: 1}]->(:Flow {key: 'k', type: 8})`, nil)
+	execute(t, d, `CREATE (:Host {addr: '10.0.0.1'})-[:SEND {n: 1}]->(:Flow {key: 'k', type: 8})`, nil)
 	day := time.Date(2026, 3, 1, 10, 0, 0, 5000, time.UTC)
 	for _, tc := range []struct {
 		name, text string
@@ -50,6 +51,8 @@ func TestRawValues(t *testing.T) {
 		{"map", `RETURN {a: 1, b: {c: [true]}}`, map[string]any{"a": int64(1), "b": map[string]any{"c": []any{true}}}},
 		{"node", `MATCH (f:Flow) RETURN f`, map[string]any{"labels": []any{"Flow"}, "properties": map[string]any{"key": "k", "type": int64(8)}}},
 		{"relation", `MATCH ()-[r:SEND]->() RETURN r`, map[string]any{"type": "SEND", "properties": map[string]any{"n": int64(1)}}},
+		{"procedure", `CALL db.labels() YIELD label WHERE label = 'Flow' RETURN label`, "Flow"},
+		{"explain", `EXPLAIN RETURN 1`, nil},
 		{"path", `MATCH p = (:Host)-[:SEND]->() RETURN p`, []any{
 			map[string]any{"labels": []any{"Host"}, "properties": map[string]any{"addr": "10.0.0.1"}},
 			map[string]any{"type": "SEND", "properties": map[string]any{"n": int64(1)}},
@@ -65,6 +68,9 @@ func TestRawValues(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			r, err := d.Raw(t.Context(), tc.text)
 			got := rows(t, r, err)
+			if tc.name == "explain" && len(got) == 0 {
+				return // a plan, no rows
+			}
 			if len(got) != 1 || len(got[0]) != 1 {
 				t.Fatalf("got %v, want one value", got)
 			}
@@ -100,6 +106,13 @@ func TestRawRefuses(t *testing.T) {
 		{`CREATE USER mallory SET PASSWORD 'mallory123'`, "", -2},
 		{`ALTER CURRENT USER SET PASSWORD FROM 'a' TO 'b2345678'`, "", -2},
 		{`CALL db.createLabel('Evil')`, "", -2},
+		{`LOAD CSV FROM 'file:///etc/passwd' AS line RETURN line`, "LOAD CSV", -1},
+		{`MATCH (s:Store) CALL (s) { LOAD CSV FROM 'http://127.0.0.1:1/' AS line RETURN line } RETURN line`, "LOAD CSV", -1},
+		{`TERMINATE TRANSACTIONS 'neo4j-transaction-1'`, "TERMINATE", -1},
+		{`CALL dbms.killConnections([])`, "dbms.killConnections", -1},
+		{`CALL db.labels() YIELD label CALL dbms.killConnection(label) YIELD connectionId RETURN label`, "dbms.killConnection", -1},
+		{`EXPLAIN CALL db.clearQueryCaches()`, "db.clearQueryCaches", -1},
+		{`PROFILE CREATE (n)`, "leave it out", -1},
 		{`MATCH (f:Flow) RETRUN f`, "Invalid input 'RETRUN'", 15},
 		{`RETURN 'ä😀' + nix`, "nix", 18},
 		{``, "", -2},
@@ -179,10 +192,12 @@ func TestRawStreams(t *testing.T) {
 }
 
 func TestRawTimeout(t *testing.T) {
-	d := open(t)
-	short := *d.where
-	limited := &DB{driver: d.driver, where: &short, cfg: d.cfg, log: d.log}
-	limited.cfg.QueryTimeout = time.Second
+	s := neo4jtest.Shared(t)
+	limited, err := Open(t.Context(), s.URI(), Config{Password: s.Password(), Create: true, QueryTimeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer limited.Close()
 	r, err := limited.Raw(t.Context(), `UNWIND range(1, 100000) AS a UNWIND range(1, 100000) AS b WITH a, b WHERE a * b = -1 RETURN count(*)`)
 	if err == nil {
 		for _, err = range r.All() {
@@ -217,4 +232,40 @@ func TestRawWrite(t *testing.T) {
 	if e := new(store.QueryError); !errors.As(err, &e) {
 		t.Errorf("a second host with the same address: %v, want a *store.QueryError", err)
 	}
+}
+
+func TestRawChanges(t *testing.T) {
+	d := open(t)
+	for _, tc := range []struct{ text, want string }{
+		{`CREATE (:Host {addr: '1'})-[:SEND]->(:Flow {key: 'a'})`, "2 nodes made, 1 relation made, 2 properties set, 2 labels added"},
+		{`MATCH (h:Host) SET h.x = 1 RETURN h.x`, "1 property set"},
+		{`MATCH (h:Host) RETURN h.x`, ""},
+		{`RETURN 1`, ""},
+		{`MATCH (f:Flow) DETACH DELETE f`, "1 node deleted, 1 relation deleted"},
+		{`CREATE INDEX other FOR (n:Other) ON (n.x)`, "1 index made"},
+		{`DROP INDEX other`, "1 index dropped"},
+	} {
+		r, err := d.RawWrite(t.Context(), tc.text)
+		if err != nil {
+			t.Errorf("%s: %v", tc.text, err)
+			continue
+		}
+		rows(t, r, nil)
+		if got := r.Changes(); got != tc.want {
+			t.Errorf("%s: changes %q, want %q", tc.text, got, tc.want)
+		}
+	}
+	// Rows that nobody takes.
+	r, err := d.RawWrite(t.Context(), `UNWIND range(1, 5000) AS n CREATE (x:Other {n: n}) RETURN x.n`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.Changes(), "5000 nodes made, 5000 properties set, 5000 labels added"; got != want {
+		t.Errorf("changes %q, want %q", got, want)
+	}
+	r, err = d.RawWrite(t.Context(), `MATCH (x:Other) DELETE x`)
+	rows(t, r, err)
 }
