@@ -32,6 +32,8 @@ const (
 	// conflicts is how often a chunk is tried again because something else
 	// changed what it is about.
 	conflicts = 100
+	// despair is how often a chunk may need more memory or time than there is.
+	despair = 10
 )
 
 // Errors that the sender's own code makes.
@@ -191,8 +193,8 @@ const (
 	conflicting
 	// slow ones need somebody to change something: a password, the store.
 	slow
-	// refused: the server does not want this transaction, or is sick.
-	refused
+	// refusal: the server does not want this transaction, or is sick.
+	refusal
 )
 
 // judge says what to do about an error of a transaction.
@@ -209,7 +211,7 @@ func judge(err error) verdict {
 	case errors.As(err, &own) && own.Kind != Unreachable && own.Kind != Server:
 		return slow
 	case neo4j.IsUsageError(err):
-		return refused
+		return refusal
 	}
 	return passing // the connection, or time
 }
@@ -234,7 +236,7 @@ func judgeCode(code string) verdict {
 	case class[1] == "ClientError" && (class[2] == "Security" || class[2] == "Database" || class[2] == "Request"):
 		return slow
 	}
-	return refused
+	return refusal
 }
 
 // tookTooLong reports whether an error is one of time.
@@ -246,6 +248,13 @@ func tookTooLong(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded)
 }
 
+// tooMuch reports whether an error is that a transaction takes more memory than
+// the server gives to one, or has.
+func tooMuch(err error) bool {
+	var server *neo4j.Neo4jError
+	return errors.As(err, &server) && strings.Contains(server.Code, "OutOfMemory")
+}
+
 // pause returns how long to wait before a try: about twice as long each time, and
 // a random part of it, so that those who ran into each other do not again.
 func pause(v verdict, try int) time.Duration {
@@ -255,7 +264,7 @@ func pause(v verdict, try int) time.Duration {
 		first, most = 5*time.Millisecond, time.Second
 	case slow:
 		first, most = 2*time.Second, 30*time.Second
-	case passing, refused:
+	case passing, refusal:
 	}
 	d := min(first<<min(try-1, 20), most)
 	return d/2 + rand.N(d/2+1)
@@ -323,7 +332,7 @@ func (s *sender) do(ctx context.Context, fn work) error {
 			timeout = min(2*timeout, maxAttemptTimeout)
 		}
 		v := judge(err)
-		if v == refused && try >= refusals && s.healthy(ctx) {
+		if v == refusal && try >= refusals && s.healthy(ctx) {
 			return err
 		}
 		if err := s.failed(ctx, v, try, err); err != nil {
@@ -369,11 +378,11 @@ func (s *sender) precision(ctx context.Context) (time.Duration, error) {
 	return time.Duration(seconds) * time.Second, nil
 }
 
-// state returns why the last try failed, and when a chunk was taken last.
-func (s *sender) state() (err error, sent time.Time) {
+// state returns when a chunk was taken last, and why the last try failed.
+func (s *sender) state() (sent time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.err, s.sent
+	return s.sent, s.err
 }
 
 // utc is the zone of times in the graph: an offset, not a named zone, which would
