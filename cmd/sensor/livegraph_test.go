@@ -176,7 +176,7 @@ func liveDown(t *testing.T, g *graphTest) {
 		}
 	}
 	t.Logf("resident: %d MB after a third, %d MB at the end", first>>20, last>>20)
-	if last > first+first/4+16<<20 {
+	if last > first+first/4+32<<20 {
 		t.Errorf("memory grew from %d to %d bytes", first, last)
 	}
 	code, took := s.stop(t, syscall.SIGTERM)
