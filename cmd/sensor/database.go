@@ -67,18 +67,6 @@ func (o *options) dial(ctx context.Context, log *slog.Logger, lazy bool) (*neo4j
 	return db, err
 }
 
-// openSpool opens the spool of a database.
-func (o *options) openSpool(log *slog.Logger) (*lake.Lake, error) {
-	// Nobody asks a spool questions: what was sent can go at once.
-	spool, err := lake.Open(o.spoolDir, lake.Config{
-		Create: true, Version: buildVersion(), Logger: log, Grace: time.Millisecond,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open the spool: %w", err)
-	}
-	return spool, nil
-}
-
 // start makes the database ready to be sent what waits. Of captures, which can be
 // dropped as a whole only, the spool takes whatever comes.
 func (d *database) start(bound config.Size, bounded bool) (err error) {

@@ -45,6 +45,15 @@ func graph(t *testing.T, s *neo4jtest.Server) *graphTest {
 	return g
 }
 
+// sharedGraph returns an empty database on the server that tests share.
+func sharedGraph(t *testing.T) *graphTest {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("slow: needs a server")
+	}
+	return graph(t, neo4jtest.Shared(t))
+}
+
 // open connects the test itself with the database.
 func (g *graphTest) open() {
 	g.t.Helper()
@@ -165,7 +174,7 @@ func (g *graphTest) run(code int, args ...string) outcome {
 // TestNeo4jRead reads captures into a database, alone and together with a lake:
 // both have the same, and each is without what it has already.
 func TestNeo4jRead(t *testing.T) {
-	g := graph(t, neo4jtest.Shared(t))
+	g := sharedGraph(t)
 	lake := liveStore(t)
 	one, _ := generate(t, traffic.Spec{Scenario: traffic.Mix, Seed: 1, Packets: 20_000})
 	two, _ := generate(t, traffic.Spec{Scenario: traffic.Mix, Seed: 2, Packets: 5_000})
@@ -238,7 +247,7 @@ func TestNeo4jRead(t *testing.T) {
 
 // TestNeo4jPipe reads a pipe.
 func TestNeo4jPipe(t *testing.T) {
-	g := graph(t, neo4jtest.Shared(t))
+	g := sharedGraph(t)
 	lake := liveStore(t)
 	name, _ := generate(t, traffic.Spec{Scenario: traffic.Mix, Seed: 1, Packets: 20_000})
 	file, err := os.Open(name)
@@ -276,10 +285,7 @@ func (g *graphTest) chunks(ctx context.Context) int64 {
 // TestNeo4jKill kills sensors while they send, at random moments: the next one
 // sends the rest, and nothing is there twice.
 func TestNeo4jKill(t *testing.T) {
-	if testing.Short() {
-		t.Skip("slow: starts a server")
-	}
-	g := graph(t, neo4jtest.Shared(t))
+	g := sharedGraph(t)
 	lake := liveStore(t)
 	rng := rand.New(rand.NewPCG(5, 1))
 	killed := 0
@@ -333,7 +339,7 @@ func TestNeo4jKill(t *testing.T) {
 // TestNeo4jTwice has two sensors read the same capture at the same time, from
 // different machines as it were: the one that is later does not add it once more.
 func TestNeo4jTwice(t *testing.T) {
-	g := graph(t, neo4jtest.Shared(t))
+	g := sharedGraph(t)
 	lake := liveStore(t)
 	name, _ := generate(t, traffic.Spec{Scenario: traffic.Mix, Seed: 1, Packets: 200_000})
 	other := filepath.Join(filepath.Dir(g.spool), "other")
@@ -406,8 +412,8 @@ func TestNeo4jGone(t *testing.T) {
 // TestNeo4jErrors shows the errors of a server at the start, of captures and of an
 // interface.
 func TestNeo4jErrors(t *testing.T) {
-	s := neo4jtest.Shared(t)
-	g := graph(t, s)
+	g := sharedGraph(t)
+	s := g.s
 	name, _ := generate(t, traffic.Spec{Scenario: traffic.Mix, Seed: 1, Packets: 500})
 	secret := filepath.Join(t.TempDir(), "password")
 	write(t, secret, "not the password\n")

@@ -10,7 +10,7 @@ import (
 
 func TestParseURI(t *testing.T) {
 	for uri, want := range map[string]neo4j.Endpoint{
-		"bolt://neo4j@graph:17687/weir":      {Host: "graph", Port: 17687},
+		"bolt://neo4j@graph:17687/weir":      {Host: "graph", Port: 17687, Database: "weir"},
 		"neo4j+s://graph.example.com":        {Host: "graph.example.com", Port: 7687, TLS: true, Routing: true},
 		"bolt+ssc://neo4j@[2001:db8::1]:70/": {Host: "2001:db8::1", Port: 70, TLS: true},
 	} {

@@ -26,6 +26,9 @@ func heap() int64 {
 // While the server is away the spool grows, in bytes but neither in parts nor in
 // memory. Then all of it arrives.
 func TestOutage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes its time")
+	}
 	direct := open(t)
 	px := newProxy(t, direct.where.host)
 	px.setRefuse(true)

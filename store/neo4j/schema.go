@@ -119,10 +119,12 @@ func (d *DB) EnsureIndexes(ctx context.Context) error {
 
 func (d *DB) ensureIndexes(ctx context.Context) error {
 	for _, i := range schema() {
-		err := d.retry(ctx, func() error {
-			_, err := d.runAlone(ctx, i.statement(), nil, schemaTimeout, nil)
-			return err
-		}, func() bool { return true })
+		err := d.makeItem(ctx, &i)
+		if e := new(neo4j.Neo4jError); errors.As(err, &e) && strings.HasSuffix(e.Code, "AlreadyExists") {
+			// Another process made it at the same time. If the server says so again,
+			// there is something else in its place.
+			err = d.makeItem(ctx, &i)
+		}
 		if err != nil {
 			return err
 		}
@@ -130,6 +132,14 @@ func (d *DB) ensureIndexes(ctx context.Context) error {
 	_, err := d.runAlone(ctx, `CALL db.awaitIndexes($seconds)`,
 		map[string]any{"seconds": int64(schemaTimeout / time.Second)}, schemaTimeout, nil)
 	return err
+}
+
+// makeItem makes a constraint or an index where it is missing.
+func (d *DB) makeItem(ctx context.Context, i *schemaItem) error {
+	return d.retry(ctx, func() error {
+		_, err := d.runAlone(ctx, i.statement(), nil, schemaTimeout, nil)
+		return err
+	}, func() bool { return true })
 }
 
 // precision returns the width of the timeline's slots.
