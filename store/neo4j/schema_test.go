@@ -21,7 +21,7 @@ func dropSchema(t *testing.T, d *DB) {
 			}
 		}
 	}
-	execute(t, d, `MATCH (s:Store) DELETE s`, nil)
+	statement(t, d, `MATCH (s:Store) DELETE s`, nil)
 }
 
 // online returns how many of our constraints and indexes are there, and ready.
@@ -40,7 +40,7 @@ func TestEnsureIndexes(t *testing.T) {
 	if got := online(t, d); got != len(schema())-2 {
 		t.Fatalf("%d indexes, want %d", got, len(schema())-2)
 	}
-	execute(t, d, `UNWIND range(1, 20000) AS n CREATE (:Flow {key: toString(n), dport: n % 1000})`, nil)
+	statement(t, d, `UNWIND range(1, 20000) AS n CREATE (:Flow {key: toString(n), dport: n % 1000})`, nil)
 	if err := d.EnsureIndexes(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -51,11 +51,11 @@ func TestEnsureIndexes(t *testing.T) {
 	if _, err := d.runAlone(t.Context(), `DROP CONSTRAINT weir_host_addr`, nil, time.Minute, nil); err != nil {
 		t.Fatal(err)
 	}
-	execute(t, d, `UNWIND [1, 2] AS n CREATE (:Host {addr: 'twice'})`, nil)
+	statement(t, d, `UNWIND [1, 2] AS n CREATE (:Host {addr: 'twice'})`, nil)
 	if err := d.EnsureIndexes(t.Context()); err == nil || Outage(err) {
 		t.Errorf("two hosts with one address: %v, want an error that is no outage", err)
 	}
-	execute(t, d, `MATCH (h:Host) DELETE h`, nil)
+	statement(t, d, `MATCH (h:Host) DELETE h`, nil)
 	if err := d.EnsureIndexes(t.Context()); err != nil {
 		t.Error(err)
 	}
