@@ -197,32 +197,31 @@ func (s *sender) cutFlows(ctx context.Context, root string, p *lake.Part, m *mar
 	c := m.cut
 	cutShort := 0
 	err := lake.ReadFlows(ctx, root, p, c.rows, c.slot, m.skip(), func(batch int, flows []lake.FlowRow) error {
-		open := make([]*chunk, c.lanes)
-		pieces := make([]int, c.lanes)
+		// All chunks of the batch know all of its hosts: the first one makes them, once
+		// for all, since what changes a host waits for whoever links flows to it.
+		hosts := newHostSet()
+		made := make([][]*chunk, c.lanes)
 		for i := range flows {
 			f := &flows[i]
 			cutShort += f.Cut
 			lane := c.lane(f.Src)
-			if open[lane] == nil {
-				open[lane] = &chunk{
-					part: p.Path, n: c.number(batch, lane, pieces[lane]), cut: c, width: c.slot, hosts: newHostSet(),
-				}
-				pieces[lane]++
+			n := len(made[lane])
+			if n == 0 || len(made[lane][n-1].flows) == c.flows {
+				made[lane] = append(made[lane], &chunk{
+					part: p.Path, n: c.number(batch, lane, n), cut: c, width: c.slot, hosts: hosts,
+				})
+				n++
 			}
-			open[lane].addFlow(f)
-			if len(open[lane].flows) == c.flows {
-				if err := put(lane, open[lane]); err != nil {
+			made[lane][n-1].addFlow(f)
+		}
+		for piece := range int(c.pieces()) {
+			for lane := range made {
+				if piece >= len(made[lane]) {
+					continue
+				}
+				if err := put(lane, made[lane][piece]); err != nil {
 					return err
 				}
-				open[lane] = nil
-			}
-		}
-		for lane, o := range open {
-			if o == nil {
-				continue
-			}
-			if err := put(lane, o); err != nil {
-				return err
 			}
 		}
 		return nil
