@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // SharedEnv names the environment variable that holds the socket where test
@@ -43,7 +44,7 @@ func Start(tb testing.TB) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(p.stop)
+	tb.Cleanup(p.kill) // nobody wants its data any more
 	return &Server{tb: tb, addr: p.addr, password: p.password, proc: p}
 }
 
@@ -147,10 +148,23 @@ func (s *Server) Restart() {
 	}
 }
 
-// Pause stops the server, Resume lets it go on.
+// Pause stops the server and returns when it stands still. Resume lets it go on.
 func (s *Server) Pause() {
 	s.tb.Helper()
 	s.signal(syscall.SIGSTOP)
+	// Threads stop one by one.
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		stopped, err := s.own().stopped()
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+		if stopped {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.tb.Fatal("the server does not stop")
+		}
+	}
 }
 
 // Resume lets a server go on that was stopped.

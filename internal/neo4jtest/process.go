@@ -123,15 +123,23 @@ func (p *process) kill() {
 	p.stdin.Close()
 }
 
-// stop ends the server as its operator would, and waits for it.
-func (p *process) stop() {
-	p.stdin.Close()
-	_ = p.cmd.Process.Signal(syscall.SIGCONT) // in case it is stopped; or it has ended already
-	select {
-	case <-p.ended:
-	case <-time.After(30 * time.Second):
-		p.kill()
+// stopped reports whether all threads are stopped.
+func (p *process) stopped() (bool, error) {
+	names, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return false, err
 	}
+	for _, name := range names {
+		stat, err := os.ReadFile(name)
+		if err != nil {
+			continue // this thread ended
+		}
+		// After the name, which is in parentheses, comes the state.
+		if _, rest, _ := bytes.Cut(stat, []byte(") ")); !bytes.HasPrefix(rest, []byte("T")) {
+			return false, nil
+		}
+	}
+	return len(names) > 0, nil
 }
 
 // moduleRoot returns the folder of go.mod above the working directory, which is

@@ -89,8 +89,15 @@ func (d *DB) explain(ctx context.Context, err error) error {
 		return d.explainServer(e)
 	}
 	text := oneLine(err)
+	// What the driver's own layers say; of the routing table's the rest names the server.
+	text = strings.TrimPrefix(text, "ConnectivityError: ")
+	if rest, ok := strings.CutPrefix(text, "Unable to retrieve routing table from "); ok {
+		if _, inner, ok := strings.Cut(rest, ": "); ok {
+			text = inner
+		}
+	}
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), strings.Contains(text, context.DeadlineExceeded.Error()):
 		return d.failure(Unreachable, err, "the server does not answer in time")
 	case strings.Contains(text, "server responded HTTP"):
 		return d.failure(Version, err, "this is a web server: expected the port of Bolt, which is 7687 by default")
