@@ -53,6 +53,11 @@ test: ## Run all tests (TESTFLAGS: flags for go test)
 	@scripts/setup neo4j
 	$(GO) run ./internal/testrun $(if $(STRICT),-strict) -- -timeout 30m $(TESTFLAGS) ./...
 
+.PHONY: soak
+soak: setup ## Run the tests of faults for long: 100 faults on the way to Neo4j (FAULTS=n)
+	@scripts/setup neo4j
+	WEIR_TEST_FAULTS=$(or $(FAULTS),100) $(GO) test ./store/neo4j -run '^TestFaults$$' -count 1 -v -timeout 4h
+
 .PHONY: check
 check: setup $(GOFUMPT) $(STATICCHECK) ## Check format, vet, staticcheck, go.mod, and concurrent packages for races
 	@files=$$($(GOFUMPT) -l .); if [ -n "$$files" ]; then echo "run gofumpt -w on:" >&2; echo "$$files" >&2; exit 1; fi

@@ -111,7 +111,7 @@ func (s *sender) marksOf(ctx context.Context, part string) (m marks, err error) 
 	if err != nil {
 		return m, fmt.Errorf("read the marks of %s: %w", part, err)
 	}
-	m = marks{cut: newCut(width), applied: make(map[int64]bool)}
+	m = marks{cut: s.cut(width), applied: make(map[int64]bool)}
 	for _, r := range rows {
 		n, _ := r.Values[0].(int64)
 		text, _ := r.Values[1].(string)

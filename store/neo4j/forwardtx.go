@@ -72,6 +72,8 @@ type sender struct {
 	// patience is for how long nothing may succeed before the sender gives up; 0
 	// is for ever.
 	patience atomic.Int64
+	// cut says how parts are cut that were not begun.
+	cut func(slot time.Duration) cut
 	// waiting says what waits, and where, for the error.
 	waiting func() string
 	queries flowQueries
@@ -99,7 +101,7 @@ func newSender(db *DB, log *slog.Logger, owner string) *sender {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &sender{db: db, log: log, owner: owner, queries: newFlowQueries(), last: time.Now(), waiting: db.Location}
+	s := &sender{db: db, log: log, owner: owner, queries: newFlowQueries(), last: time.Now(), cut: newCut, waiting: db.Location}
 	for i, k := range flow.Kinds() {
 		s.kinds = append(s.kinds, newKindQueries(flow.Kind(i), &k))
 	}
