@@ -30,6 +30,8 @@ const (
 	drainPatience = 30 * time.Second
 	// drainAtEnd is how long a capture that ends tries to send what is left.
 	drainAtEnd = 5 * time.Second
+	// claimAgain is how often it is tried to send what another process sends.
+	claimAgain = 500 * time.Millisecond
 	// forwardAgain is after how long it is tried again what waiting does not mend,
 	// but somebody may have mended.
 	forwardAgain = 30 * time.Second
@@ -43,6 +45,8 @@ type database struct {
 	log     *slog.Logger
 	// stopped is why nothing more was sent when the forwarder ended last.
 	stopped atomic.Pointer[error]
+	// elsewhere is set while another process sends what is in the spool.
+	elsewhere atomic.Bool
 }
 
 // dial connects to the database. With lazy a server that cannot be reached is
@@ -65,7 +69,10 @@ func (o *options) dial(ctx context.Context, log *slog.Logger, lazy bool) (*neo4j
 
 // openSpool opens the spool of a database.
 func (o *options) openSpool(log *slog.Logger) (*lake.Lake, error) {
-	spool, err := lake.Open(o.spoolDir, lake.Config{Create: true, Version: buildVersion(), Logger: log})
+	// Nobody asks a spool questions: what was sent can go at once.
+	spool, err := lake.Open(o.spoolDir, lake.Config{
+		Create: true, Version: buildVersion(), Logger: log, Grace: time.Millisecond,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open the spool: %w", err)
 	}
@@ -79,7 +86,9 @@ func (d *database) start(bound config.Size, bounded bool) (err error) {
 	if bounded {
 		most = int64(bound)
 	}
-	d.forward, err = d.db.NewForwarder(neo4j.ForwardConfig{Spool: d.spool, MaxBytes: most, Logger: d.log})
+	d.forward, err = d.db.NewForwarder(neo4j.ForwardConfig{
+		Spool: d.spool, MaxBytes: most, Patience: drainPatience, Logger: d.log,
+	})
 	return err
 }
 
@@ -91,12 +100,19 @@ func (d *database) run(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil {
 			return nil
 		}
-		d.stopped.Store(&err)
-		d.log.Error("the database does not take records, they stay in the spool", slog.Any("err", err))
+		wait := forwardAgain
+		if elsewhere := errors.Is(err, neo4j.ErrForwarding); elsewhere {
+			wait = claimAgain
+			d.elsewhere.Store(true)
+		} else {
+			d.stopped.Store(&err)
+			d.log.Error("the database does not take records, they stay in the spool", slog.Any("err", err))
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(forwardAgain):
+		case <-time.After(wait):
+			d.elsewhere.Store(false)
 		}
 	}
 }
@@ -110,20 +126,25 @@ func (d *database) trouble() error {
 	return nil
 }
 
-// moved is what changes while anything is sent, by whomever.
-func (d *database) moved() neo4j.ForwardStats {
+// stats returns the counters. Where another process sends what is in the spool,
+// what waits is what the spool says.
+func (d *database) stats() neo4j.ForwardStats {
 	s := d.forward.Stats()
-	return neo4j.ForwardStats{
-		Backlog: s.Backlog, Parts: s.Parts, Connections: s.Connections, Intel: s.Intel, Last: s.Last,
+	if d.elsewhere.Load() {
+		if b, err := neo4j.SpoolBacklog(d.spool.Path()); err == nil {
+			s.Backlog = b
+		}
 	}
+	return s
 }
 
 // errStalled says that the database took nothing for too long.
 var errStalled = errors.New("the database takes nothing any more")
 
-// drain sends what waits in the spool. It gives up when nothing has moved for as
-// long as patience says, and shows on a terminal how far it is.
-func (d *database) drain(ctx context.Context, patience time.Duration, w io.Writer) error {
+// drain sends what waits in the spool, or waits until another process has done so,
+// at least with an import. It gives up when nothing has moved for as long as
+// patience says, and shows on a terminal how far it is.
+func (d *database) drain(ctx context.Context, id string, patience time.Duration, w io.Writer) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var wg sync.WaitGroup
@@ -132,14 +153,36 @@ func (d *database) drain(ctx context.Context, patience time.Duration, w io.Write
 	defer close(done)
 	wg.Go(func() { d.watch(done, patience, stop, w) })
 	err := d.forward.Drain(ctx)
+	for errors.Is(err, neo4j.ErrForwarding) {
+		d.elsewhere.Store(true)
+		if gone, merr := d.gone(id); merr != nil || gone {
+			return merr
+		}
+		select {
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		case <-time.After(claimAgain):
+			err = d.forward.Drain(ctx)
+		}
+	}
+	d.elsewhere.Store(false)
 	if err == nil || !errors.Is(context.Cause(ctx), errStalled) {
 		return err
 	}
-	why := d.forward.Stats().Err
-	if why == nil {
-		return fmt.Errorf("%w, not for %v", errStalled, patience)
+	if why := d.forward.Stats().Err; why != nil {
+		return fmt.Errorf("%w, not for %v: %w", errStalled, patience, why)
 	}
-	return fmt.Errorf("%w, not for %v: %w", errStalled, patience, why)
+	return fmt.Errorf("%w, not for %v", errStalled, patience)
+}
+
+// gone reports whether nothing of an import is in the spool, which has forgotten
+// it then.
+func (d *database) gone(id string) (bool, error) {
+	m, err := d.spool.Manifest()
+	if err != nil {
+		return false, fmt.Errorf("look into the spool: %w", err)
+	}
+	return m.Find(id) == nil, nil
 }
 
 // watch stops a drain in which nothing moves, and shows it on w if that is a
@@ -149,8 +192,8 @@ func (d *database) watch(done <-chan struct{}, patience time.Duration, stop cont
 	show := ok && term.IsTerminal(f)
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	first := d.forward.Stats()
-	began, since, last := time.Now(), time.Now(), d.moved()
+	last := d.stats()
+	first, began, since := last, time.Now(), time.Now()
 	for {
 		select {
 		case <-done:
@@ -160,23 +203,24 @@ func (d *database) watch(done <-chan struct{}, patience time.Duration, stop cont
 			return
 		case <-tick.C:
 		}
-		now := d.moved()
-		if now != last {
+		now := d.stats()
+		if now.Backlog != last.Backlog || now.Connections != last.Connections || now.Intel != last.Intel || !now.Last.Equal(last.Last) {
 			last, since = now, time.Now()
 		}
 		if time.Since(since) > patience {
 			stop(errStalled)
 		}
 		if show {
-			sent := now.Connections + now.Intel - first.Connections - first.Intel
-			fmt.Fprintf(w, "\r%s\x1b[K", drainLine(sent, now.Backlog, time.Since(began)))
+			fmt.Fprintf(w, "\r%s\x1b[K", drainLine(&first, &now, time.Since(began)))
 		}
 	}
 }
 
 // drainLine is one state of what is shown while a database is sent records.
-func drainLine(sent int64, backlog neo4j.Backlog, elapsed time.Duration) string {
-	left := backlog.Connections + backlog.Intel
+func drainLine(first, now *neo4j.ForwardStats, elapsed time.Duration) string {
+	sent := now.Connections + now.Intel - first.Connections - first.Intel
+	// A part counts as waiting until all of it was sent.
+	left := max(0, first.Backlog.Connections+first.Backlog.Intel-sent)
 	line := fmt.Sprintf("sending to the database: %s records, %s left", term.Number(sent), term.Number(left))
 	if rate := float64(sent) / max(elapsed.Seconds(), 1e-9); rate >= 1 {
 		line += fmt.Sprintf(", %v", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))
@@ -186,7 +230,7 @@ func drainLine(sent int64, backlog neo4j.Backlog, elapsed time.Duration) string 
 
 // waits says what is left in the spool and what sends it, "" where nothing is.
 func (d *database) waits() string {
-	b := d.forward.Stats().Backlog
+	b := d.stats().Backlog
 	if b.Parts == 0 {
 		return ""
 	}
@@ -200,6 +244,10 @@ func lossOf(s sensor.SpoolStats) error {
 	if s.Queue != (lake.Records{}) {
 		errs = append(errs, fmt.Errorf("%w before the spool, which did not take them as fast as they came: %d of connections, %d of intel",
 			sensor.ErrLost, s.Queue.Conns, s.Queue.Intel))
+	}
+	if n := s.Forward.Refused; n != (lake.Records{}) {
+		errs = append(errs, fmt.Errorf("%w that the database refused, or that could not be read in the spool: %d of connections, %d of intel",
+			sensor.ErrLost, n.Conns, n.Intel))
 	}
 	if n := s.Forward.Dropped; n != (lake.Records{}) {
 		errs = append(errs, fmt.Errorf("%w out of the spool, which was full: %d of connections, %d of intel",

@@ -253,7 +253,7 @@ func (l *listening) finishSpool() error {
 func (l *listening) leaveDatabase(ctx context.Context) error {
 	ctx, stop := context.WithTimeout(ctx, drainAtEnd)
 	defer stop()
-	if err := l.database.drain(ctx, drainAtEnd, io.Discard); err != nil {
+	if err := l.database.drain(ctx, "", drainAtEnd, io.Discard); err != nil {
 		if why := l.database.forward.Stats().Err; why != nil {
 			err = why
 		}
@@ -266,7 +266,7 @@ func (l *listening) leaveDatabase(ctx context.Context) error {
 // spoolStats says what became of the records for the database.
 func (l *listening) spoolStats() sensor.SpoolStats {
 	return sensor.SpoolStats{
-		Publish: l.spooling.Stats(), Queue: l.aside.Dropped(), Forward: l.database.forward.Stats(),
+		Publish: l.spooling.Stats(), Queue: l.aside.Dropped(), Forward: l.database.stats(),
 	}
 }
 

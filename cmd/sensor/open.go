@@ -107,7 +107,7 @@ func (l *listening) openStore(account confine.Account) (err error) {
 
 // queueShare is the part of the memory cap that records take which wait for the
 // spool's disk.
-const queueShare = 1.0 / 32
+const queueShare = 1.0 / 16
 
 // openDatabase connects to the database and opens its spool. What is wrong with
 // it for good ends the start; a server that is down does not.

@@ -73,7 +73,8 @@ func (t *target) prepare(ctx context.Context, o *options, bounded bool, stdin io
 	if d.waits() == "" {
 		return nil
 	}
-	if err := d.drain(ctx, drainPatience, progressOf(o, stderr)); err != nil {
+	// What another process sends need not be waited for.
+	if err := d.drain(ctx, "", drainPatience, progressOf(o, stderr)); err != nil {
 		return fmt.Errorf("send what an earlier run left in the spool %s: %w", t.path, err)
 	}
 	return nil
@@ -219,7 +220,7 @@ func (t *target) send(ctx context.Context, r *reading) error {
 		}
 		stop(errHurried)
 	})()
-	err := t.database.drain(ctx, drainPatience, progressOf(r.o, r.stderr))
+	err := t.database.drain(ctx, t.writer.ID(), drainPatience, progressOf(r.o, r.stderr))
 	switch {
 	case err == nil:
 	case !errors.Is(context.Cause(ctx), errHurried):
@@ -232,7 +233,7 @@ func (t *target) send(ctx context.Context, r *reading) error {
 
 // stats says what became of the records for a database.
 func (t *target) stats() sensor.SpoolStats {
-	s := sensor.SpoolStats{Forward: t.database.forward.Stats()}
+	s := sensor.SpoolStats{Forward: t.database.stats()}
 	if t.publisher != nil {
 		s.Publish = t.publisher.Stats()
 	}

@@ -4,9 +4,11 @@ package sensor_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -58,8 +60,8 @@ func attr(column string) int {
 	panic("no attribute " + column)
 }
 
-// A sink that stands still holds nobody up: what fits is kept, in order and as it
-// was, the rest is counted.
+// A sink that stands still holds nobody up but for a moment: what fits is kept, in
+// order and as it was, the rest is counted.
 func TestAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gate{open: make(chan struct{})}
@@ -95,23 +97,28 @@ func TestAside(t *testing.T) {
 			intels.Reset()
 		}
 		hand(0, 10)
-		synctest.Wait() // the goroutine stands still with those
+		synctest.Wait() // it stands still with those
 		hand(10, 500)
-		kept := len(wantConns)
-		hand(510, 100) // too many
+		kept, began := len(wantConns), time.Now()
+		for range 10 {
+			hand(510, 20) // too many
+		}
+		if took := time.Since(began); took > 150*time.Millisecond {
+			t.Errorf("it held up for %v", took)
+		}
 		wantConns = wantConns[:kept]
-		hand(610, 12) // these fit
-		if got := a.Dropped(); got != (lake.Records{Conns: 100}) {
-			t.Errorf("Dropped() = %+v, want 100 of connections", got)
+		hand(800, 12) // these fit
+		if got := a.Dropped(); got != (lake.Records{Conns: 200}) {
+			t.Errorf("Dropped() = %+v, want 200 of connections", got)
 		}
 		close(g.open)
 		synctest.Wait()
-		hand(700, 1)
+		hand(900, 1)
 		stop()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		hand(701, 1)
+		hand(901, 1)
 		if err := a.Flush(); err != nil {
 			t.Error(err)
 		}
@@ -120,6 +127,49 @@ func TestAside(t *testing.T) {
 		}
 		if diff := cmp.Diff(wantIntel, g.intels); diff != "" {
 			t.Errorf("intel differs (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// late takes a while for each batch.
+type late struct{ conns, intel int }
+
+func (l *late) Connections(b *flow.ConnBatch) error {
+	time.Sleep(50 * time.Millisecond)
+	l.conns += b.Len()
+	return nil
+}
+
+func (l *late) Intel(b *flow.IntelBatch) error {
+	time.Sleep(50 * time.Millisecond)
+	l.intel += b.Len()
+	return nil
+}
+
+// A sink that is only a little late loses nothing.
+func TestAsideLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := new(late)
+		a := sensor.NewAside(l, 0)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		conns, intels := new(flow.ConnBatch), flow.NewIntelBatch()
+		for range 300 {
+			conns.Add(new(flow.Connection))
+			intels.Begin(flow.DNS, new(flow.Tuple), 0)
+		}
+		for range 20 {
+			if err := errors.Join(a.Connections(conns), a.Intel(intels)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop()
+		if err := errors.Join(<-done, a.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.Dropped(); got != (lake.Records{}) || l.conns != 6000 || l.intel != 6000 {
+			t.Errorf("dropped %+v, passed on %+v, want all 6000", got, *l)
 		}
 	})
 }

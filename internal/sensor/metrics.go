@@ -39,8 +39,8 @@ type SpoolStats struct {
 // Lost returns how many records the database will never have.
 func (s *SpoolStats) Lost() lake.Records {
 	return lake.Records{
-		Conns: s.Publish.Lost.Conns + s.Queue.Conns + s.Forward.Dropped.Conns,
-		Intel: s.Publish.Lost.Intel + s.Queue.Intel + s.Forward.Dropped.Intel,
+		Conns: s.Publish.Lost.Conns + s.Queue.Conns + s.Forward.Dropped.Conns + s.Forward.Refused.Conns,
+		Intel: s.Publish.Lost.Intel + s.Queue.Intel + s.Forward.Dropped.Intel + s.Forward.Refused.Intel,
 	}
 }
 
@@ -246,7 +246,8 @@ func spoolMetrics() []telemetry.Metric[SpoolStats] {
 		return labeled(name, help, "reason",
 			by("queue", func(s *stats) uint64 { return uint64(of(&s.Queue)) }),
 			by("write_error", func(s *stats) uint64 { return uint64(of(&s.Publish.Lost)) }),
-			by("spool_full", func(s *stats) uint64 { return uint64(of(&s.Forward.Dropped)) }))
+			by("spool_full", func(s *stats) uint64 { return uint64(of(&s.Forward.Dropped)) }),
+			by("refused", func(s *stats) uint64 { return uint64(of(&s.Forward.Refused)) }))
 	}
 	return []telemetry.Metric[stats]{
 		counter("weir_neo4j_spool_publications_total", "Publications to the spool that succeeded",
