@@ -39,7 +39,7 @@ type cutAt int
 const (
 	loseNothing cutAt = iota
 	loseCommit        // the commit does not reach the server
-	loseAnswer         // the commit reaches the server, its answer does not come back
+	loseAnswer        // the commit reaches the server, its answer does not come back
 	loseNow           // at once
 )
 

@@ -316,7 +316,7 @@ func (s *sender) send(ctx context.Context, c *chunk) error {
 		if v == conflicting {
 			clashes++
 		}
-		if (v == refused && try >= refusals || clashes >= conflicts) && s.healthy(ctx) {
+		if (v == refusal && try >= refusals || clashes >= conflicts) && s.healthy(ctx) {
 			return s.leaveOut(ctx, c, err)
 		}
 		if err := s.failed(ctx, v, try, err); err != nil {

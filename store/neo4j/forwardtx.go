@@ -191,8 +191,8 @@ const (
 	conflicting
 	// slow ones need somebody to change something: a password, the store.
 	slow
-	// refused: the server does not want this transaction, or is sick.
-	refused
+	// refusal: the server does not want this transaction, or is sick.
+	refusal
 )
 
 // judge says what to do about an error of a transaction.
@@ -209,7 +209,7 @@ func judge(err error) verdict {
 	case errors.As(err, &own) && own.Kind != Unreachable && own.Kind != Server:
 		return slow
 	case neo4j.IsUsageError(err):
-		return refused
+		return refusal
 	}
 	return passing // the connection, or time
 }
@@ -234,7 +234,7 @@ func judgeCode(code string) verdict {
 	case class[1] == "ClientError" && (class[2] == "Security" || class[2] == "Database" || class[2] == "Request"):
 		return slow
 	}
-	return refused
+	return refusal
 }
 
 // tookTooLong reports whether an error is one of time.
@@ -255,7 +255,7 @@ func pause(v verdict, try int) time.Duration {
 		first, most = 5*time.Millisecond, time.Second
 	case slow:
 		first, most = 2*time.Second, 30*time.Second
-	case passing, refused:
+	case passing, refusal:
 	}
 	d := min(first<<min(try-1, 20), most)
 	return d/2 + rand.N(d/2+1)
@@ -323,7 +323,7 @@ func (s *sender) do(ctx context.Context, fn work) error {
 			timeout = min(2*timeout, maxAttemptTimeout)
 		}
 		v := judge(err)
-		if v == refused && try >= refusals && s.healthy(ctx) {
+		if v == refusal && try >= refusals && s.healthy(ctx) {
 			return err
 		}
 		if err := s.failed(ctx, v, try, err); err != nil {

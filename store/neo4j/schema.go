@@ -22,6 +22,8 @@ type schemaItem struct {
 	name, label string
 	properties  []string
 	unique      bool
+	// text is an index of texts, of up to 32 kB; others take 8 kB.
+	text bool
 }
 
 // statement returns the Cypher that makes it where it is missing. Names are ours:
@@ -35,7 +37,11 @@ func (i *schemaItem) statement() string {
 		return fmt.Sprintf("CREATE CONSTRAINT %s IF NOT EXISTS FOR (n:%s) REQUIRE (%s) IS UNIQUE",
 			i.name, i.label, strings.Join(list, ", "))
 	}
-	return fmt.Sprintf("CREATE INDEX %s IF NOT EXISTS FOR (n:%s) ON (%s)", i.name, i.label, strings.Join(list, ", "))
+	kind := ""
+	if i.text {
+		kind = "TEXT "
+	}
+	return fmt.Sprintf("CREATE %sINDEX %s IF NOT EXISTS FOR (n:%s) ON (%s)", kind, i.name, i.label, strings.Join(list, ", "))
 }
 
 // schema returns all constraints and indexes.
@@ -59,9 +65,11 @@ func schema() []schemaItem {
 	add(false, "Flow", "proto", "dport")
 	add(false, "Flow", "firstseen")
 	add(false, "Flow", "lastseen")
+	// Nothing is indexed that may be longer than an index takes: the whole
+	// transaction would be refused. Names of DNS are short; the host of an HTTP
+	// request and the server name of a TLS handshake may have 64 kB.
 	add(false, "DNS", "query")
-	add(false, "HTTP", "host")
-	add(false, "SSL", "server_name")
+	items[len(items)-1].text = true
 	return items
 }
 
