@@ -24,19 +24,26 @@ func (g *graphTest) packets() string {
 	return rows(g.t, g.db, `MATCH (f:Flow) RETURN coalesce(sum(f.cspkts + f.scpkts), 0)`)[0]
 }
 
-// TestLiveNeo4j reads an interface into a database and a lake while the server
-// stands still, is killed and comes back: no packet is lost, and in the end all of
-// it is in both, once. The sensor is confined, and finds the server by a name whose
-// address changes.
+// TestLiveNeo4j reads interfaces into a database.
 func TestLiveNeo4j(t *testing.T) {
-	if !nettest.Isolated(t) {
-		return
-	}
 	if testing.Short() {
 		t.Skip("slow: starts a server")
 	}
+	if !nettest.Isolated(t) {
+		return
+	}
 	nettest.Pair(t, "va", "vb")
-	g := graph(t, neo4jtest.Start(t))
+	nettest.Pair(t, "vc", "vd")
+	s := neo4jtest.Start(t)
+	t.Run("outages", func(t *testing.T) { liveOutages(t, graph(t, s)) })
+	t.Run("down", func(t *testing.T) { liveDown(t, graph(t, s)) })
+	t.Run("shared spool", func(t *testing.T) { liveShared(t, graph(t, s)) })
+}
+
+// liveOutages reads an interface into a database and a lake while the server
+// stands still, is killed and comes back: no packet is lost, and in the end all of
+// it is in both, once. The sensor is confined, and has to look up the server's name.
+func liveOutages(t *testing.T, g *graphTest) {
 	_, port, err := net.SplitHostPort(g.s.Addr())
 	if err != nil {
 		t.Fatal(err)
@@ -141,18 +148,9 @@ func get(t *testing.T, url string) (int, string) {
 	return r.StatusCode, string(text)
 }
 
-// TestLiveNeo4jDown begins while no server answers, and records for as long as it
-// takes: nothing is lost, memory does not grow with what waits, and the next run
-// sends it.
-func TestLiveNeo4jDown(t *testing.T) {
-	if !nettest.Isolated(t) {
-		return
-	}
-	if testing.Short() {
-		t.Skip("slow: starts a server")
-	}
-	nettest.Pair(t, "va", "vb")
-	g := graph(t, neo4jtest.Start(t))
+// liveDown begins while no server answers, and records for as long as it takes:
+// nothing is lost, memory does not grow with what waits, and the next run sends it.
+func liveDown(t *testing.T, g *graphTest) {
 	g.s.Kill()
 	s := startLive(t, append(g.flags(), "-i", "vb", "--publish", "200ms", "--udp-timeout", "300ms", "--memory", "256M")...)
 	sender := nettest.NewSender(t, "va")
@@ -220,18 +218,9 @@ func TestLiveNeo4jDown(t *testing.T) {
 	}
 }
 
-// TestLiveNeo4jShared has two sensors, one of which ends early, and one that reads a
-// capture share a spool: whoever has it sends what all of them put there.
-func TestLiveNeo4jShared(t *testing.T) {
-	if !nettest.Isolated(t) {
-		return
-	}
-	if testing.Short() {
-		t.Skip("slow: starts a server")
-	}
-	nettest.Pair(t, "va", "vb")
-	nettest.Pair(t, "vc", "vd")
-	g := graph(t, neo4jtest.Start(t))
+// liveShared has two sensors, one of which ends early, and one that reads a capture
+// share a spool: whoever has it sends what all of them put there.
+func liveShared(t *testing.T, g *graphTest) {
 	lake := liveStore(t)
 	name, _ := generate(t, traffic.Spec{Scenario: traffic.Mix, Seed: 1, Packets: 20_000})
 	live := append(g.flags(), "--store", lake, "--publish", "200ms", "--udp-timeout", "300ms", "--sandbox", "strict")

@@ -240,7 +240,7 @@ func (r *reading) run(ctx context.Context) error {
 	}
 	partial := isPartial(stats)
 	took := time.Since(began)
-	if err := r.commit(); err != nil {
+	if err := r.commit(ctx); err != nil {
 		return err
 	}
 	err = r.send(ctx)
@@ -272,14 +272,14 @@ func (r *reading) reports() []storeReport {
 
 // commit makes the result visible: in the stores first, since giving the finished
 // logs their names is all that is left to do then.
-func (r *reading) commit() error {
+func (r *reading) commit(ctx context.Context) error {
 	if r.logs != nil {
 		if err := r.logs.Finish(); err != nil {
 			return err
 		}
 	}
 	for _, t := range r.targets {
-		if err := t.commit(r); err != nil {
+		if err := t.commit(ctx, r); err != nil {
 			return err
 		}
 	}

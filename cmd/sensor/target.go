@@ -13,6 +13,7 @@ import (
 
 	"weir/internal/sensor"
 	"weir/store/lake"
+	"weir/store/neo4j"
 )
 
 // target is a store that captures are read into: a lake, or the spool of a
@@ -170,11 +171,39 @@ func (t *target) sink() sensor.Sink {
 }
 
 // commit makes the result visible. Of a database it waits in the spool then.
-func (t *target) commit(r *reading) error {
+func (t *target) commit(ctx context.Context, r *reading) error {
 	if t.publisher != nil {
 		return t.publisher.Commit()
 	}
-	return t.writer.Commit(r.describe(t))
+	final := r.describe(t)
+	if t.database != nil {
+		if err := t.unknown(ctx, final.Inputs); err != nil {
+			return err
+		}
+	}
+	return t.writer.Commit(final)
+}
+
+// unknown refuses captures that another run read into the database while this one
+// read them, as the lake does by itself.
+func (t *target) unknown(ctx context.Context, inputs []lake.Input) error {
+	m, err := t.manifest(ctx)
+	if neo4j.Outage(err) {
+		return nil // what was read is worth more than that question
+	}
+	if err != nil {
+		return err
+	}
+	for i := range m.Imports {
+		for _, have := range m.Imports[i].Inputs {
+			for _, in := range inputs {
+				if in.Sum != "" && in.Sum == have.Sum && in.Size == have.Size {
+					return fmt.Errorf("%w: %s, import %s", lake.ErrAlreadyImported, in.Name, m.Imports[i].ID)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // abort drops what was not committed.

@@ -183,7 +183,8 @@ FROM (
 		sum(csbytes)::BIGINT AS csbytes, sum(scbytes)::BIGINT AS scbytes,
 		min(firstseen) AS firstseen, max(lastseen) AS lastseen, list_distinct(list(conn_state)) AS conn_state,
 		list_distinct(list(service)) AS service, list_distinct(list(vlan)) AS vlan,
-		list_distinct(list(sensor)) AS sensor%[4]s
+		list_distinct(list(sensor)) AS sensor, list_distinct(flatten(list(generate_series(
+			date_trunc('hour', firstseen), lastseen, INTERVAL 1 HOUR)))) AS times%[4]s
 	FROM conn AS c WHERE %[1]s GROUP BY src, dst, src_bin, dst_bin, proto, dport, type%[4]s
 ) AS f WHERE %[2]s ORDER BY key`
 

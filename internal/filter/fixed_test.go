@@ -5,7 +5,6 @@ package filter_test
 import (
 	"database/sql"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -75,18 +74,10 @@ func TestCommonFilters(t *testing.T) {
 }
 
 // onDuckDB runs a filter on the fixed data set. It returns how the answer
-// differs from the names that the evaluator selects. Filters on slots of time,
-// which lakes do not keep, must be refused by name.
+// differs from the names that the evaluator selects.
 func onDuckDB(t *testing.T, db *sql.DB, keys map[string]string, e *filter.Expr, want []string) string {
 	t.Helper()
 	got, err := selected(t, db, e)
-	if strings.Contains(e.String(), "times.") {
-		unsupported := new(filter.UnsupportedError)
-		if !errors.As(err, &unsupported) || !strings.Contains(err.Error(), "it keeps no times.") {
-			return fmt.Sprintf("SQL = %v, %v, want an UnsupportedError for times", got, err)
-		}
-		return ""
-	}
 	if err != nil {
 		return "SQL: " + err.Error()
 	}

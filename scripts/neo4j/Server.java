@@ -42,6 +42,7 @@ public final class Server {
                 "server.https.enabled=false",
                 "dbms.security.auth_enabled=true",
                 "dbms.security.auth_max_failed_attempts=0", // tests give wrong passwords
+                "dbms.security.allow_csv_import_from_file_urls=false", // of any file of this machine
                 "dbms.usage_report.enabled=false",
                 "db.tx_log.preallocate=false", // otherwise an empty database takes 500 MB
                 "db.tx_log.rotation.retention_policy=2 files",

@@ -14,7 +14,7 @@ import (
 	"weir/internal/flow"
 )
 
-const hourMicros = int64(time.Hour / time.Microsecond)
+const slotMicros = int64(SlotWidth / time.Microsecond)
 
 // MaxSlots bounds the slots of time that a connection's row counts for: the
 // first ones of a row that would have more. Roll-ups never reach it.

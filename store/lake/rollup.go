@@ -156,7 +156,7 @@ func (c *compactor) build(ctx context.Context, d *rollupDay) (parts []Part, bad 
 	}
 	t := new(texts)
 	sorted := &runs{dir: c.dir, texts: t, most: c.budget.runs, stop: ctx.Err}
-	a := &aggregate{most: c.budget.flows, width: hourMicros}
+	a := &aggregate{most: c.budget.flows, width: slotMicros}
 	spill := func() error {
 		err := sorted.add(func(yield func(*flowRow) error) error { return a.sorted(t, ctx.Err, yield) })
 		a.reset()
@@ -432,7 +432,7 @@ func (w *rollupWriter) add(r *flowRow) error {
 	numbers(setVLANs)
 	words(setSensors)
 	list(len(r.slots), func(i int) parquet.Value {
-		return parquet.Int64Value(r.slots[i].slot * hourMicros)
+		return parquet.Int64Value(r.slots[i].slot * slotMicros)
 	})
 	list(len(r.slots), func(i int) parquet.Value { return parquet.Int64Value(r.slots[i].count) })
 

@@ -3,8 +3,11 @@
 package lakequery
 
 import (
+	"fmt"
+
 	"weir/internal/filter"
 	"weir/store"
+	"weir/store/lake"
 )
 
 // attribute says how an attribute of flows is read from a row of flows.
@@ -18,6 +21,8 @@ type attribute struct {
 	// several values in a record.
 	table, column string
 	list          bool
+	// times says that sql needs the column times, see flowsOf.
+	times bool
 }
 
 // addrOrder returns the expressions that sort by an address: IPv4 before IPv6,
@@ -45,6 +50,10 @@ func attributeOf(a *store.Attribute) *attribute {
 		b.sql, b.sort = "dst", addrOrder("dst")
 	case a.Name == "duration":
 		b.sql = durationSQL
+	case a.Name == "times.start":
+		b.sql, b.times = "times", true
+	case a.Name == "times.duration":
+		b.sql = fmt.Sprintf("[%d::DOUBLE]", int64(lake.SlotWidth.Seconds()))
 	default:
 		b.sql = ident(a.Name)
 	}

@@ -180,12 +180,16 @@ func flowsSQL(c *condition, q store.Query) (string, error) {
 	}
 	text, cut := c.flows(), c.page(q.Skip, q.Limit)
 	if q.Limit == 0 {
-		text += " SELECT * EXCLUDE (src_bin, dst_bin) FROM flows ORDER BY " + order + cut
+		exclude := "src_bin, dst_bin"
+		if c.times {
+			exclude += ", times"
+		}
+		text += " SELECT * EXCLUDE (" + exclude + ") FROM flows ORDER BY " + order + cut
 		return text, nil
 	}
 	return text + ", page AS MATERIALIZED (SELECT " + flowKey + " FROM flows ORDER BY " + order + cut + ") " +
 		"SELECT * EXCLUDE (src_bin, dst_bin) FROM (" +
-		flowsOf(c.schema, c.rolled, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")",
+		flowsOf(c.schema, c.rolled, false, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")",
 			"any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin") +
 		") ORDER BY " + order, nil
 }

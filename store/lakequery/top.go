@@ -93,8 +93,10 @@ func (d *DB) topSQL(q store.TopQuery) (string, []any, error) {
 		if err != nil {
 			return "", nil, err
 		}
+		field := attributeOf(a)
+		c.times = c.times || field.times
 		f := fmt.Sprintf("f%d", i)
-		fields = append(fields, grouped.value(attributeOf(a), "flows", "group_"+f)+" AS "+f)
+		fields = append(fields, grouped.value(field, "flows", "group_"+f)+" AS "+f)
 		aliases = append(aliases, f)
 		sorted = append(sorted, f+" NULLS LAST")
 		joined = append(joined, fmt.Sprintf("best.%[1]s IS NOT DISTINCT FROM ranked.%[1]s", f))
@@ -104,8 +106,10 @@ func (d *DB) topSQL(q store.TopQuery) (string, []any, error) {
 		if err != nil {
 			return "", nil, err
 		}
+		field := attributeOf(a)
+		c.times = c.times || field.times
 		collect = append(collect, fmt.Sprintf("%s: %s", collected(i),
-			gathered.value(attributeOf(a), "ranked", "gather_"+collected(i))))
+			gathered.value(field, "ranked", "gather_"+collected(i))))
 	}
 	for _, name := range q.Sum {
 		a, err := attributes().Sum(name)

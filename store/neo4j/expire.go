@@ -4,6 +4,8 @@ package neo4j
 
 import (
 	"context"
+	"maps"
+	"strings"
 	"time"
 
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
@@ -89,14 +91,16 @@ func (d *DB) Expire(ctx context.Context, before time.Time, dryRun bool) (Expired
 	}
 	// All of them look again at what they remove, with locks on it: a node that was
 	// used meanwhile stays. Locks are taken by setting a property.
-	e.Flows, err = d.remove(ctx, `MATCH (f:Flow) WHERE f.lastseen < $before RETURN f.key AS key`, params,
+	e.Flows, err = d.remove(ctx, `MATCH (f:Flow) WHERE f.lastseen < $before RETURN f.key AS key LIMIT $batch`, params,
 		`UNWIND $keys AS key MATCH (f:Flow {key: key}) SET f.locked = true`,
 		`UNWIND $keys AS key MATCH (f:Flow {key: key}) REMOVE f.locked WITH f WHERE f.lastseen < $before DETACH DELETE f`)
 	if err != nil {
 		return e, err
 	}
 	// Intel that waits for a connection that will not come.
-	_, err = d.remove(ctx, `MATCH (w:Waiting) WHERE NOT EXISTS { (w)-[:INTEL]->(i:Intel) WHERE i.lastseen >= $before } RETURN w.key AS key`, params,
+	_, err = d.remove(ctx, `MATCH (w:Waiting) USING INDEX w:Waiting(key)
+		WHERE w.key > $after AND NOT EXISTS { (w)-[:INTEL]->(i:Intel) WHERE i.lastseen >= $before }
+		RETURN w.key AS key ORDER BY key LIMIT $batch`, params,
 		`UNWIND $keys AS key MATCH (w:Waiting {key: key}) SET w.locked = true`,
 		`UNWIND $keys AS key MATCH (w:Waiting {key: key}) REMOVE w.locked
 		 WITH w WHERE NOT EXISTS { (w)-[:INTEL]->(i:Intel) WHERE i.lastseen >= $before } DETACH DELETE w`)
@@ -107,7 +111,8 @@ func (d *DB) Expire(ctx context.Context, before time.Time, dryRun bool) (Expired
 	// stays, even if nothing does yet.
 	for _, k := range flow.Kinds() {
 		unused := `NOT coalesce(i.lastseen >= $before, false) AND NOT EXISTS { (:Flow)-[:INTEL]->(i) } AND NOT EXISTS { (:Waiting)-[:INTEL]->(i) }`
-		n, err := d.remove(ctx, `MATCH (i:`+k.Label+`) WHERE `+unused+` RETURN i.key AS key`, params,
+		n, err := d.remove(ctx, `MATCH (i:`+k.Label+`) USING INDEX i:`+k.Label+`(key) WHERE i.key > $after AND `+unused+`
+			RETURN i.key AS key ORDER BY key LIMIT $batch`, params,
 			`UNWIND $keys AS key MATCH (i:`+k.Label+` {key: key}) SET i.locked = true`,
 			`UNWIND $keys AS key MATCH (i:`+k.Label+` {key: key}) REMOVE i.locked
 			 WITH i WHERE `+unused+` OPTIONAL MATCH (:Host)-[r]->(i) DELETE r, i`)
@@ -117,7 +122,8 @@ func (d *DB) Expire(ctx context.Context, before time.Time, dryRun bool) (Expired
 		}
 	}
 	unused := `NOT coalesce(h.lastseen >= $before, false) AND NOT EXISTS { (h)--() }`
-	e.Hosts, err = d.remove(ctx, `MATCH (h:Host) WHERE `+unused+` RETURN h.addr AS key`, params,
+	e.Hosts, err = d.remove(ctx, `MATCH (h:Host) USING INDEX h:Host(addr) WHERE h.addr > $after AND `+unused+`
+		RETURN h.addr AS key ORDER BY key LIMIT $batch`, params,
 		`UNWIND $keys AS key MATCH (h:Host {addr: key}) SET h.locked = true`,
 		`UNWIND $keys AS key MATCH (h:Host {addr: key}) REMOVE h.locked WITH h WHERE `+unused+` DELETE h`)
 	return e, err
@@ -125,14 +131,12 @@ func (d *DB) Expire(ctx context.Context, before time.Time, dryRun bool) (Expired
 
 // remove removes nodes whose keys find returns as key: in batches, each in one
 // transaction that runs the statements lock and remove with $keys and params. It
-// returns how many nodes went.
+// returns how many nodes went. batches says what find is like.
 func (d *DB) remove(ctx context.Context, find string, params map[string]any, lock, remove string) (int64, error) {
 	var removed int64
-	err := d.batches(ctx, find, params, func(keys []any) error {
-		with := map[string]any{"keys": keys}
-		for k, v := range params {
-			with[k] = v
-		}
+	err := d.batches(ctx, find, params, func(keys []any) (bool, error) {
+		with := maps.Clone(params)
+		with["keys"] = keys
 		var n int64
 		once := func() error {
 			return d.write(ctx, func(t *tx) error {
@@ -153,28 +157,33 @@ func (d *DB) remove(ctx context.Context, find string, params map[string]any, loc
 		if err == nil {
 			removed += n
 		}
-		return err
+		return n > 0, err
 	})
 	return removed, err
 }
 
-// batches calls f with the values of key that a query returns, some at a time.
-func (d *DB) batches(ctx context.Context, find string, params map[string]any, f func(keys []any) error) error {
-	var keys []any
-	err := d.read(ctx, find, params, func(r *neo4j.Record) error {
-		key, _, err := neo4j.GetRecordValue[string](r, "key")
-		if err != nil {
+// batches calls f with the values of key that a query returns, some at a time, as
+// long as it returns any. The query returns at most $batch keys: those after
+// $after, ascending; or any, if f makes it find others the next time: then it ends
+// when f says that it did nothing. So no transaction that reads lasts long, or has
+// all of them.
+func (d *DB) batches(ctx context.Context, find string, params map[string]any, f func(keys []any) (bool, error)) error {
+	with := maps.Clone(params)
+	with["after"], with["batch"] = "", batch
+	for {
+		var keys []any
+		err := d.read(ctx, find, with, func(r *neo4j.Record) error {
+			key, _, err := neo4j.GetRecordValue[string](r, "key")
+			keys = append(keys, key)
+			return err
+		})
+		if err != nil || len(keys) == 0 {
 			return err
 		}
-		if keys = append(keys, key); len(keys) < batch {
-			return nil
+		did, err := f(keys)
+		if err != nil || len(keys) < batch || !did && !strings.Contains(find, "$after") {
+			return err
 		}
-		err = f(keys)
-		keys = nil // f's transaction may still have it
-		return err
-	})
-	if err != nil || len(keys) == 0 {
-		return err
+		with["after"] = keys[len(keys)-1]
 	}
-	return f(keys)
 }

@@ -87,6 +87,13 @@ func (d *DB) raw(outer context.Context, text string, mode neo4j.AccessMode) (*ra
 	}
 	ctx, cancel := context.WithTimeout(outer, d.cfg.QueryTimeout+grace)
 	r := &rawRows{d: d, outer: outer, ctx: ctx, cancel: cancel, text: text}
+	if mode == neo4j.AccessModeRead {
+		if err := d.checkRead(ctx, text); err != nil {
+			cancel()
+			r.text, r.explaining = explainPrefix+text, true
+			return nil, r.explain(err)
+		}
+	}
 	r.session = d.driver.NewSession(ctx, neo4j.SessionConfig{
 		AccessMode: mode, DatabaseName: d.where.database, BookmarkManager: d.bookmarks, FetchSize: rawBatch,
 	})
@@ -117,7 +124,9 @@ type rawRows struct {
 	// outer is the caller's context, ctx has a time limit besides; they last until Close.
 	outer, ctx context.Context
 	cancel     context.CancelFunc
+	// text is what the server was given, explaining says that it begins with explainPrefix.
 	text       string
+	explaining bool
 	session    neo4j.SessionWithContext
 	result     neo4j.ResultWithContext
 	columns    []store.Column
@@ -176,6 +185,9 @@ func (r *rawRows) Close() error {
 
 // explain turns what the server says about the query into a *store.QueryError.
 func (r *rawRows) explain(err error) error {
+	if e := new(store.QueryError); errors.As(err, &e) {
+		return err
+	}
 	err = r.d.explain(r.outer, err)
 	own, e := new(Error), new(neo4j.Neo4jError)
 	if !errors.As(err, &own) || own.Kind != Query || !errors.As(err, &e) {
@@ -191,6 +203,9 @@ func (r *rawRows) explain(err error) error {
 		msg = m[1]
 		if n, err := strconv.Atoi(m[2]); err == nil {
 			offset = byteOffset(r.text, n)
+			if rest, ok := strings.CutPrefix(r.text, explainPrefix); ok && r.explaining {
+				offset = min(max(offset-len(explainPrefix), 0), len(rest))
+			}
 		}
 	}
 	return &store.QueryError{Msg: oneLine(errors.New(msg)), Offset: offset}

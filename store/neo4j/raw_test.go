@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"weir/internal/neo4jtest"
 	"weir/store"
 )
 
@@ -50,6 +51,8 @@ func TestRawValues(t *testing.T) {
 		{"map", `RETURN {a: 1, b: {c: [true]}}`, map[string]any{"a": int64(1), "b": map[string]any{"c": []any{true}}}},
 		{"node", `MATCH (f:Flow) RETURN f`, map[string]any{"labels": []any{"Flow"}, "properties": map[string]any{"key": "k", "type": int64(8)}}},
 		{"relation", `MATCH ()-[r:SEND]->() RETURN r`, map[string]any{"type": "SEND", "properties": map[string]any{"n": int64(1)}}},
+		{"procedure", `CALL db.labels() YIELD label WHERE label = 'Flow' RETURN label`, "Flow"},
+		{"explain", `EXPLAIN RETURN 1`, nil},
 		{"path", `MATCH p = (:Host)-[:SEND]->() RETURN p`, []any{
 			map[string]any{"labels": []any{"Host"}, "properties": map[string]any{"addr": "10.0.0.1"}},
 			map[string]any{"type": "SEND", "properties": map[string]any{"n": int64(1)}},
@@ -65,6 +68,9 @@ func TestRawValues(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			r, err := d.Raw(t.Context(), tc.text)
 			got := rows(t, r, err)
+			if tc.name == "explain" && len(got) == 0 {
+				return // a plan, no rows
+			}
 			if len(got) != 1 || len(got[0]) != 1 {
 				t.Fatalf("got %v, want one value", got)
 			}
@@ -100,6 +106,13 @@ func TestRawRefuses(t *testing.T) {
 		{`CREATE USER mallory SET PASSWORD 'mallory123'`, "", -2},
 		{`ALTER CURRENT USER SET PASSWORD FROM 'a' TO 'b2345678'`, "", -2},
 		{`CALL db.createLabel('Evil')`, "", -2},
+		{`LOAD CSV FROM 'file:///etc/passwd' AS line RETURN line`, "LOAD CSV", -1},
+		{`MATCH (s:Store) CALL (s) { LOAD CSV FROM 'http://127.0.0.1:1/' AS line RETURN line } RETURN line`, "LOAD CSV", -1},
+		{`TERMINATE TRANSACTIONS 'neo4j-transaction-1'`, "TERMINATE", -1},
+		{`CALL dbms.killConnections([])`, "dbms.killConnections", -1},
+		{`CALL db.labels() YIELD label CALL dbms.killConnection(label) YIELD connectionId RETURN label`, "dbms.killConnection", -1},
+		{`EXPLAIN CALL db.clearQueryCaches()`, "db.clearQueryCaches", -1},
+		{`PROFILE CREATE (n)`, "leave it out", -1},
 		{`MATCH (f:Flow) RETRUN f`, "Invalid input 'RETRUN'", 15},
 		{`RETURN 'ä😀' + nix`, "nix", 18},
 		{``, "", -2},
@@ -179,10 +192,12 @@ func TestRawStreams(t *testing.T) {
 }
 
 func TestRawTimeout(t *testing.T) {
-	d := open(t)
-	short := *d.where
-	limited := &DB{driver: d.driver, where: &short, cfg: d.cfg, log: d.log}
-	limited.cfg.QueryTimeout = time.Second
+	s := neo4jtest.Shared(t)
+	limited, err := Open(t.Context(), s.URI(), Config{Password: s.Password(), Create: true, QueryTimeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer limited.Close()
 	r, err := limited.Raw(t.Context(), `UNWIND range(1, 100000) AS a UNWIND range(1, 100000) AS b WITH a, b WHERE a * b = -1 RETURN count(*)`)
 	if err == nil {
 		for _, err = range r.All() {

@@ -66,8 +66,9 @@ func (d *DB) ReducePrecision(ctx context.Context, precision time.Duration, progr
 func (d *DB) align(ctx context.Context, seconds int64, progress func(flows int64)) (int64, error) {
 	var flows int64
 	params := map[string]any{"seconds": seconds}
-	find := `MATCH (f:Flow) WHERE any(t IN f.times WHERE t.epochSeconds % $seconds <> 0) RETURN f.key AS key`
-	err := d.batches(ctx, find, params, func(keys []any) error {
+	find := `MATCH (f:Flow) USING INDEX f:Flow(key) WHERE f.key > $after AND any(t IN f.times WHERE t.epochSeconds % $seconds <> 0)
+		RETURN f.key AS key ORDER BY key LIMIT $batch`
+	err := d.batches(ctx, find, params, func(keys []any) (bool, error) {
 		err := d.write(ctx, func(t *tx) error {
 			with := map[string]any{"keys": keys, "seconds": seconds}
 			// The lock, so that nobody adds a slot between reading and writing.
@@ -88,7 +89,7 @@ func (d *DB) align(ctx context.Context, seconds int64, progress func(flows int64
 			flows += int64(len(keys))
 			progress(flows)
 		}
-		return err
+		return true, err
 	})
 	return flows, err
 }

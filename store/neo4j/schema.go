@@ -4,6 +4,7 @@ package neo4j
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -75,12 +76,16 @@ func schema() []schemaItem {
 
 // Init makes the schema where there is none.
 func (d *DB) Init(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	if err := d.ready(ctx); err != nil {
+		e := new(Error)
+		if !errors.As(err, &e) || e.Kind != NoStore {
+			return err
+		}
+	}
 	if err := d.makeSchema(ctx); err != nil {
 		return err
 	}
-	d.checked = true
+	d.checked.Store(true)
 	return nil
 }
 
