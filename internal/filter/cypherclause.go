@@ -209,8 +209,9 @@ func (g *graph) operand(f *field) operandText {
 	case attrDuration:
 		// All that Neo4j computes is checked for overflow; seconds of years up to
 		// 9999 have room.
-		return operandText{text: "((f.lastseen.epochSeconds - f.firstseen.epochSeconds) * 1000000 + " +
-			"f.lastseen.microsecond - f.firstseen.microsecond)"}
+		// epochSeconds is rounded towards 1970, epochMillis down.
+		return operandText{text: "((f.lastseen.epochMillis - f.firstseen.epochMillis) * 1000 + " +
+			"f.lastseen.microsecond % 1000 - f.firstseen.microsecond % 1000)"}
 	case attrTimesStart:
 		return operandText{text: "f.times", list: true, sorted: true}
 	case attrTimesDuration:

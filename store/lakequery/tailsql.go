@@ -168,7 +168,7 @@ func (t *Tail) selectSQL(last int, intel func(kind string) string) (*tailText, e
 	}
 	sets := setsOfOne
 	if cond.Times {
-		sets += ", list_transform(" + slotsSQL() + ", lambda u: make_timestamptz(u)) AS times"
+		sets += ", " + timesOf("list_concat(["+firstSlotSQL()+"], "+moreSlotsSQL()+")") + " AS times"
 	}
 	text := "WITH whole AS (SELECT * FROM " + tailEnded + " WHERE count <> 0 UNION ALL SELECT * FROM " + tailMerged +
 		// Their parts may have left the lake just now.

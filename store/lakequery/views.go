@@ -121,19 +121,31 @@ func flowColumns() []string {
 		distinct("vlan")+" AS vlan", distinct("sensor")+" AS sensor")
 }
 
-// slotsSQL is the list of the slots of time that a connection's row counts for:
-// the starts of hours, as lake.Rollup has them, in microseconds.
-func slotsSQL() string {
+// firstSlotSQL is the first slot of time that a connection's row counts for: the
+// start of an hour, as lake.Rollup has it, in microseconds.
+func firstSlotSQL() string {
+	return fmt.Sprintf("(epoch_us(firstseen) - (epoch_us(firstseen) %% %[1]d + %[1]d) %% %[1]d)", lake.SlotWidth.Microseconds())
+}
+
+// moreSlotsSQL is the list of the slots after the first one.
+func moreSlotsSQL() string {
 	width := lake.SlotWidth.Microseconds()
-	first := fmt.Sprintf("(epoch_us(firstseen) - (epoch_us(firstseen) %% %[1]d + %[1]d) %% %[1]d)", width)
-	return fmt.Sprintf("range(%[1]s, greatest(%[1]s, least(epoch_us(lastseen), %[1]s + %[2]d)) + 1, %[3]d)",
-		first, (lake.MaxSlots-1)*width, width)
+	return fmt.Sprintf("range(%[1]s + %[2]d, least(epoch_us(lastseen), %[1]s + %[3]d) + 1, %[2]d)",
+		firstSlotSQL(), width, (lake.MaxSlots-1)*width)
+}
+
+// timesOf returns a list of times from one of microseconds.
+func timesOf(list string) string {
+	return "list_transform(" + list + ", lambda u: make_timestamptz(u))"
 }
 
 // timesSQL is the set of the slots of time of connections. It is made only
-// where somebody asks for it.
+// where somebody asks for it. Most connections have one slot, for which no list
+// is made.
 func timesSQL() string {
-	return "list_transform(list_sort(list_distinct(flatten(list(" + slotsSQL() + ")))), lambda u: make_timestamptz(u))"
+	long := fmt.Sprintf("epoch_us(lastseen) >= %s + %d", firstSlotSQL(), lake.SlotWidth.Microseconds())
+	return timesOf("list_sort(list_distinct(list_concat(list(" + firstSlotSQL() + "), " +
+		"coalesce(flatten(list(" + moreSlotsSQL() + ") FILTER (" + long + ")), []::BIGINT[]))))")
 }
 
 // flowKey is what makes a flow.

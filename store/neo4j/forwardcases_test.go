@@ -407,7 +407,7 @@ func TestRefused(t *testing.T) {
 	if st := f.Stats(); st.Refused != (lake.Records{Intel: 1}) || st.Connections != 1 || st.Intel != 2 {
 		t.Errorf("stats: %+v", st)
 	}
-	if text := log.String(); !strings.Contains(text, "refuses records") || !strings.Contains(text, "part=http/") {
+	if text := log.String(); !strings.Contains(text, "refuses records") || !strings.Contains(text, "http/day=") {
 		t.Errorf("log: %s", text)
 	}
 }

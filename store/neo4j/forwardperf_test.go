@@ -152,16 +152,36 @@ func median(list []float64) float64 {
 	return list[len(list)/2]
 }
 
+// perfServer returns an empty database to measure with: one of a server of its
+// own, or the one that WEIR_TEST_PERF names by its URI, with the password in
+// WEIR_NEO4J_PASSWORD.
+func perfServer(t testing.TB) *DB {
+	t.Helper()
+	uri, password := os.Getenv("WEIR_TEST_PERF"), os.Getenv("WEIR_NEO4J_PASSWORD")
+	if !IsURI(uri) {
+		s := neo4jtest.Start(t)
+		uri, password = s.URI(), s.Password()
+	}
+	d, err := Open(t.Context(), uri, Config{Password: password, Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := d.Purge(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 func TestPerfForward(t *testing.T) {
 	if os.Getenv("WEIR_TEST_PERF") == "" {
 		t.Skip("set WEIR_TEST_PERF to measure")
 	}
-	s := neo4jtest.Start(t)
-	d, err := Open(t.Context(), s.URI(), Config{Password: s.Password(), Create: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+	d := perfServer(t)
 	empty := func() {
 		if err := d.Purge(t.Context(), nil); err != nil {
 			t.Fatal(err)

@@ -145,9 +145,10 @@ func orderBy(orders []store.Order) (string, error) {
 }
 
 // microsText is the expression for the time between the first and the last
-// packet, in microseconds.
-const microsText = "((f.lastseen.epochSeconds - f.firstseen.epochSeconds) * 1000000 + " +
-	"f.lastseen.microsecond - f.firstseen.microsecond)"
+// packet, in microseconds. Milliseconds since 1970 are rounded down, seconds are
+// not.
+const microsText = "((f.lastseen.epochMillis - f.firstseen.epochMillis) * 1000 + " +
+	"f.lastseen.microsecond % 1000 - f.firstseen.microsecond % 1000)"
 
 // flowText returns the columns of a flow, as scanFlow reads them.
 const flowText = "src.addr, dst.addr, f.proto, f.dport, f.type, f.sports, f.codes, " +

@@ -125,6 +125,14 @@ func (d *DB) top(ctx context.Context, sq store.TopQuery) ([]store.TopRow, error)
 		out = append(out, row)
 		return s.err
 	})
+	// The server has another order of characters beyond U+FFFF.
+	slices.SortFunc(out, func(a, b store.TopRow) int {
+		c := cmp.Compare(a.Count, b.Count)
+		if !sq.Least {
+			c = -c
+		}
+		return cmp.Or(c, compareTuples(a.Fields, b.Fields))
+	})
 	return out, err
 }
 
@@ -257,6 +265,6 @@ func topText(sq store.TopQuery) (string, *question, error) {
 	text += " WITH *" + order + q.page(sq.Skip, sq.Limit) + " UNWIND flows AS f" +
 		" MATCH (src:Host)-[:SEND]->(f)-[:TO]->(dst:Host)" + collect +
 		" WITH " + list + ", amount, collect(DISTINCT [" + strings.Join(tuple, ", ") + "]) AS tuples" +
-		" RETURN " + list + ", amount, tuples" + order
+		" RETURN " + list + ", amount, tuples"
 	return text, q, nil
 }

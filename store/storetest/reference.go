@@ -20,8 +20,32 @@ import (
 // model answers questions from flows in memory. It is slow and plain: what it
 // says is what every store must say.
 type model struct {
-	store string // whose attributes can be named
 	flows []*filter.Flow
+	// attrs are what queries can name, names finds them by their names in lower case.
+	attrs []filter.Attribute
+	names map[string]*filter.Attribute
+	// seen are the flows as stores show them.
+	seen map[*filter.Flow]*store.Flow
+}
+
+// newModel returns a model of the store called name.
+func newModel(name string, flows []*filter.Flow) *model {
+	m := &model{flows: flows, names: make(map[string]*filter.Attribute), seen: make(map[*filter.Flow]*store.Flow)}
+	for _, f := range flows {
+		m.seen[f] = shown(f)
+	}
+	for _, a := range filter.Attributes() {
+		if where := Place(name, &a); where == "flow" || where == "meta" {
+			m.attrs = append(m.attrs, a)
+		}
+	}
+	for i := range m.attrs {
+		a := &m.attrs[i]
+		for _, known := range append([]string{a.Name}, a.Aliases...) {
+			m.names[strings.ToLower(known)] = a
+		}
+	}
+	return m
 }
 
 // selected returns the flows that a filter selects, in the order of their keys.
@@ -241,33 +265,13 @@ func (m *model) combinations(f *filter.Flow, names []string) [][]any {
 	return out
 }
 
-// attributes returns what queries can name.
-func (m *model) attributes() []filter.Attribute {
-	var out []filter.Attribute
-	for _, a := range filter.Attributes() {
-		if where := Place(m.store, &a); where == "flow" || where == "meta" {
-			out = append(out, a)
-		}
-	}
-	return out
-}
-
 // find returns the attribute with a name, nil if there is none.
-func (m *model) find(name string) *filter.Attribute {
-	for _, a := range m.attributes() {
-		for _, known := range append(a.Aliases, a.Name) {
-			if strings.EqualFold(known, name) {
-				return &a
-			}
-		}
-	}
-	return nil
-}
+func (m *model) find(name string) *filter.Attribute { return m.names[strings.ToLower(name)] }
 
 // known lists attributes in errors: those of each kind of intel in short.
 func (m *model) known(fits func(a *filter.Attribute) bool) []string {
 	var out []string
-	for _, a := range m.attributes() {
+	for _, a := range m.attrs {
 		name := a.Name
 		if parts := strings.Split(name, "."); parts[0] == "meta" {
 			name = "meta." + parts[1] + ".*"
@@ -283,7 +287,7 @@ func (m *model) known(fits func(a *filter.Attribute) bool) []string {
 // alone where the flow has none.
 func (m *model) values(f *filter.Flow, a *filter.Attribute) []any {
 	var out []any
-	for _, v := range rawValues(f, a) {
+	for _, v := range m.rawValues(f, a) {
 		if !slices.Contains(out, v) {
 			out = append(out, v)
 		}
@@ -294,11 +298,11 @@ func (m *model) values(f *filter.Flow, a *filter.Attribute) []any {
 	return out
 }
 
-func rawValues(f *filter.Flow, a *filter.Attribute) []any {
+func (m *model) rawValues(f *filter.Flow, a *filter.Attribute) []any {
 	if parts := strings.Split(a.Name, "."); parts[0] == "meta" {
 		return intelValues(f, parts[1], parts[2])
 	}
-	s := shown(f)
+	s := m.seen[f]
 	switch a.Name {
 	case "addr":
 		return list(f.Src.String(), f.Dst.String())

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,7 +68,14 @@ func Run(t *testing.T, d Driver) {
 		t.Run(set.name, func(t *testing.T) {
 			r := d.Fill(t, set.data)
 			defer closeReader(t, r)
-			Check(t.Context(), r, d.Name, set.data, t.Errorf)
+			if set.name == "strange" {
+				Check(t.Context(), r, d.Name, set.data, t.Errorf)
+				return
+			}
+			c := newChecker(t.Context(), r, d.Name, set.data, t.Errorf)
+			c.pages()
+			c.groups()
+			c.status(set.data)
 		})
 	}
 	t.Run("examples", func(t *testing.T) { d.examples(t) })
@@ -96,18 +104,18 @@ type checker struct {
 
 // newChecker returns a checker of a store called name that holds the data.
 func newChecker(ctx context.Context, r store.Reader, name string, d *Data, report func(string, ...any)) *checker {
-	return &checker{model: &model{store: name, flows: d.Flows()}, ctx: ctx, reader: r, report: report}
+	return &checker{model: newModel(name, d.Flows()), ctx: ctx, reader: r, report: report}
 }
 
 // Check asks a store called name, which holds the data, everything but random
-// filters and reports each answer that is wrong.
+// filters and reports each answer that is wrong, until ctx ends.
 func Check(ctx context.Context, r store.Reader, name string, d *Data, report func(format string, args ...any)) {
 	c := newChecker(ctx, r, name, d, report)
+	c.status(d)
 	c.orders()
 	c.pages()
 	c.someFilters()
 	c.ranks()
-	c.status(d)
 }
 
 // parse reads a filter of the suite itself; "" is none.
@@ -125,6 +133,9 @@ func parse(text string) *filter.Expr {
 // difference returns how an answer differs from the right one, "" if it does not,
 // the beginning of it where there is much.
 func difference(want, got any) string {
+	if reflect.DeepEqual(want, got) {
+		return ""
+	}
 	diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }))
 	if len(diff) > 4000 {
 		diff = diff[:4000] + "…"
@@ -151,6 +162,9 @@ func describe(q *store.Query) string {
 
 // checkList compares a list of flows, order included.
 func (c *checker) checkList(q store.Query) {
+	if c.ctx.Err() != nil {
+		return
+	}
 	got, err := collect(c.reader.Flows(c.ctx, q))
 	if err != nil {
 		c.report("Flows(%s): %v", describe(&q), err)
@@ -162,6 +176,9 @@ func (c *checker) checkList(q store.Query) {
 }
 
 func (c *checker) checkCounts(q store.Query) {
+	if c.ctx.Err() != nil {
+		return
+	}
 	got, err := c.reader.Counts(c.ctx, q)
 	if want := c.counts(q.Filter); err != nil || got != want {
 		c.report("Counts(%s) = %+v, %v, want %+v", describe(&q), got, err, want)
@@ -169,6 +186,9 @@ func (c *checker) checkCounts(q store.Query) {
 }
 
 func (c *checker) checkTop(q store.TopQuery) {
+	if c.ctx.Err() != nil {
+		return
+	}
 	got, err := c.reader.Top(c.ctx, q)
 	if err != nil {
 		c.report("Top(%s, %v): %v", describe(&q.Query), q.Fields, err)
@@ -191,7 +211,7 @@ func (c *checker) alive() {
 // scalars returns the names by which flows can be ordered.
 func (c *checker) scalars() []string {
 	out := []string{"flow"}
-	for _, a := range c.attributes() {
+	for _, a := range c.attrs {
 		if !a.Set {
 			out = append(out, a.Name)
 			if len(a.Aliases) > 0 {
@@ -222,9 +242,9 @@ func (c *checker) orders() {
 
 // pages checks that pages put together are the list.
 func (c *checker) pages() {
-	for _, order := range [][]store.Order{nil, {{Attr: "count", Desc: true}}, {{Attr: "dport"}}, {{Attr: "proto"}, {Attr: "src"}}} {
+	for _, order := range [][]store.Order{nil, {{Attr: "count", Desc: true}}, {{Attr: "proto"}, {Attr: "dport"}}} {
 		for _, text := range []string{"", "proto = tcp"} {
-			q := store.Query{Filter: parse(text), OrderBy: order, Limit: 7}
+			q := store.Query{Filter: parse(text), OrderBy: order, Limit: 9}
 			want := c.list(&store.Query{Filter: q.Filter, OrderBy: order})
 			var got []*store.Flow
 			for {
@@ -238,7 +258,7 @@ func (c *checker) pages() {
 					break
 				}
 				q.Skip += q.Limit
-				if q.Skip > 70 { // the rest in one
+				if q.Skip > 40 { // the rest in one
 					q.Limit = 1000
 				}
 			}
@@ -259,7 +279,7 @@ func (c *checker) pages() {
 func (c *checker) someFilters() {
 	c.checkCounts(store.Query{Skip: 3, Limit: 1})
 	for _, text := range []string{
-		"dport > 10000", "!dport <= 10000", "addr = 10.0.0.0/8", "addr = ::/0", "src.addr < ::1", "ANY sports < 1024", "LEN sports = 1",
+		"dport > 10000", "!dport <= 10000", "dport != 443", "lastseen < 2020-01-01 11:00", "ALL sports > 109", "type OR dport = 80 AND service", "addr = 10.0.0.0/8", "addr = ::/0", "src.addr < ::1", "ANY sports < 1024", "LEN sports = 1",
 		"type = 8 OR proto = 99", "csbytes > scbytes", "csbytes = 9223372036854775807", "conn_state = SF AND !service", "sensor = a", "vlan",
 		"firstseen < 1970-01-01", "lastseen >= 2020-01-01 11:00", "duration > 1h", "#DNS", "!meta.http", "meta.dns.query = WWW.example.com",
 		`meta.query =~ (?i)w+\.ex.*`, "meta.dns.count > 2", "meta.dns(!query)", "LEN meta.dns.answers > 1", `meta.http.uri = "\\x41"`,
@@ -274,7 +294,7 @@ func (c *checker) someFilters() {
 
 // ranks checks groups by every attribute, and every way to rank and to collect.
 func (c *checker) ranks() {
-	attrs := c.attributes()
+	attrs := c.attrs
 	for i := range attrs {
 		names := append([]string{attrs[i].Name}, attrs[i].Aliases...)
 		other := &attrs[(i*11+5)%len(attrs)]
@@ -286,6 +306,11 @@ func (c *checker) ranks() {
 		q.Sum, q.Collect, q.Limit, q.Skip = nil, nil, 10, i%4
 		c.checkTop(q)
 	}
+	c.groups()
+}
+
+// groups checks groups as people ask for them.
+func (c *checker) groups() {
 	for _, q := range []store.TopQuery{
 		{Fields: []string{"proto", "dport"}},
 		{Fields: []string{"proto", "dport"}, Least: true},
@@ -305,50 +330,67 @@ func (c *checker) ranks() {
 	}
 }
 
+// content is what a store's status says of its records.
+type content struct {
+	connections int64
+	first, last *time.Time
+	sensors     []string
+	imports     map[string]*importContent // by sensor
+}
+
+// importContent is what an import brought.
+type importContent struct {
+	Connections int64
+	Intel       map[string]int64
+}
+
+// content returns what the data is.
+func (d *Data) content() *content {
+	out := &content{sensors: []string{}, imports: make(map[string]*importContent)}
+	span := func(from, to time.Time) {
+		if out.first == nil || from.Before(*out.first) {
+			out.first = &from
+		}
+		if out.last == nil || to.After(*out.last) {
+			out.last = &to
+		}
+	}
+	for _, sensor := range d.Sensors() {
+		out.imports[sensor] = &importContent{Intel: map[string]int64{}}
+		out.sensors = append(out.sensors, sensor)
+	}
+	for i := range d.Conns {
+		c := &d.Conns[i]
+		out.connections = saturate(uint64(out.connections) + c.Count)
+		out.imports[c.Sensor].Connections += int64(c.Count)
+		span(micro(c.First), micro(c.Last))
+	}
+	for i := range d.Intel {
+		r := &d.Intel[i]
+		out.imports[r.Sensor].Intel[flow.Kinds()[r.Kind].Name]++
+		span(micro(r.TS), micro(r.TS))
+	}
+	return out
+}
+
 // status checks what the store says of itself.
 func (c *checker) status(d *Data) {
+	if c.ctx.Err() != nil {
+		return
+	}
 	s, err := c.reader.Status(c.ctx)
 	if err != nil {
 		c.report("Status() = %v", err)
 		return
 	}
-	var conns int64
-	var first, last *time.Time
-	span := func(from, to time.Time) {
-		if first == nil || from.Before(*first) {
-			first = &from
-		}
-		if last == nil || to.After(*last) {
-			last = &to
-		}
+	want := d.content()
+	if s.Connections != want.connections {
+		c.report("Status().Connections = %d, want %d", s.Connections, want.connections)
 	}
-	type content struct {
-		Connections int64
-		Intel       map[string]int64
-	}
-	imports := make(map[string]*content)
-	sensors := []string{}
-	for _, sensor := range d.Sensors() {
-		imports[sensor] = &content{Intel: map[string]int64{}}
-		sensors = append(sensors, StoredText(sensor))
-	}
-	for i := range d.Conns {
-		conns = saturate(uint64(conns) + d.Conns[i].Count)
-		imports[d.Conns[i].Sensor].Connections += int64(d.Conns[i].Count)
-		span(micro(d.Conns[i].First), micro(d.Conns[i].Last))
-	}
-	for i := range d.Intel {
-		r := &d.Intel[i]
-		imports[r.Sensor].Intel[flow.Kinds()[r.Kind].Name]++
-		span(micro(r.TS), micro(r.TS))
-	}
-	if s.Connections != conns {
-		c.report("Status().Connections = %d, want %d", s.Connections, conns)
-	}
-	if diff := difference([]*time.Time{first, last}, []*time.Time{s.First, s.Last}); diff != "" {
+	if diff := difference([]*time.Time{want.first, want.last}, []*time.Time{s.First, s.Last}); diff != "" {
 		c.report("Status().First and Last (-want +got):\n%s", diff)
 	}
-	if diff := difference(sensors, s.Sensors); diff != "" {
+	if diff := difference(want.sensors, s.Sensors); diff != "" {
 		c.report("Status().Sensors (-want +got):\n%s", diff)
 	}
 	if s.Location == "" || s.Format < 1 || s.Tables == nil || s.Imports == nil {
@@ -357,9 +399,9 @@ func (c *checker) status(d *Data) {
 	if (len(s.Tables) == 0) != (len(d.Conns)+len(d.Intel) == 0) {
 		c.report("Status().Tables = %+v", s.Tables)
 	}
-	got := make(map[string]*content)
+	got := make(map[string]*importContent)
 	for _, imp := range s.Imports {
-		got[imp.Sensor] = &content{Connections: imp.Connections, Intel: imp.Intel}
+		got[imp.Sensor] = &importContent{Connections: imp.Connections, Intel: imp.Intel}
 		if imp.Intel == nil {
 			got[imp.Sensor].Intel = map[string]int64{}
 		}
@@ -367,7 +409,7 @@ func (c *checker) status(d *Data) {
 			c.report("Status().Imports has %+v", imp)
 		}
 	}
-	if diff := difference(imports, got); diff != "" {
+	if diff := difference(want.imports, got); diff != "" {
 		c.report("Status().Imports (-want +got):\n%s", diff)
 	}
 }
@@ -422,7 +464,7 @@ func (d Driver) errors(t *testing.T) {
 	data := Fixed()
 	r := d.Fill(t, data)
 	defer closeReader(t, r)
-	m := &model{store: d.Name}
+	m := newModel(d.Name, nil)
 	all := m.known(func(*filter.Attribute) bool { return true })
 	scalars := m.known(func(a *filter.Attribute) bool { return !a.Set })
 	sizes := m.known(func(a *filter.Attribute) bool { return !a.Set && a.Type == filter.Size })

@@ -105,7 +105,8 @@ func Strange() *Data {
 		Known(flow.DNS, map[int]any{flow.DNSQuery: "www.example.com", flow.DNSAnswers: []string{"B", "a", "b", "A"}}),
 		Known(flow.DNS, map[int]any{flow.DNSTransID: 65535, flow.DNSZ: 7, flow.DNSQType: 0}),
 		Known(flow.HTTP, map[int]any{flow.HTTPRequestBodyLen: 1 << 40, flow.HTTPProxied: []string{}}),
-		Known(flow.SSL, map[int]any{flow.SSLServerName: strings.Repeat("long.", 2000), flow.SSLResumed: 1}),
+		Known(flow.SSL, map[int]any{flow.SSLServerName: strings.Repeat("long.", 800), flow.SSLResumed: 1}),
+		Known(flow.HTTP, map[int]any{flow.HTTPURI: "/" + strings.Repeat("long/", 10_000)}),
 	} {
 		learn(c, in)
 	}
