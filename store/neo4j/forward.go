@@ -211,7 +211,7 @@ func (f *Forwarder) Stats() ForwardStats {
 	f.stats.Lock()
 	b := f.backlog
 	f.stats.Unlock()
-	err, last := f.s.state()
+	last, err := f.s.state()
 	return ForwardStats{
 		Backlog: b, Parts: f.s.parts.Load(), Connections: f.s.conns.Load(), Intel: f.s.intel.Load(),
 		Flows: f.s.flows.Load(), Retries: f.s.retries.Load(),
@@ -221,8 +221,8 @@ func (f *Forwarder) Stats() ForwardStats {
 	}
 }
 
-// Run sends what comes into the spool until ctx is done. It returns an error only
-// for what waiting does not mend.
+// Run sends what comes into the spool until ctx is done, which is no error. It
+// returns one where another process sends the spool.
 func (f *Forwarder) Run(ctx context.Context) error {
 	release, err := f.claim()
 	if err != nil {
@@ -233,8 +233,11 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	g, inner := errgroup.WithContext(ctx)
 	g.Go(func() error { return f.keepBound(inner) })
 	g.Go(func() error {
-		for {
-			if err := f.sendAll(inner); err != nil {
+		for try := 1; ; try++ {
+			// What is wrong with the spool, as a full disk, may pass.
+			if err := f.sendAll(inner); err == nil {
+				try = 0
+			} else if err := f.s.failed(inner, slow, try, err); err != nil {
 				return err
 			}
 			timer := time.NewTimer(pollEvery)

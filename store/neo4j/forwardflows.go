@@ -46,6 +46,7 @@ const (
 // sums returns the names of the properties that add up, sets those of the lists
 // of distinct values, in the order of a flow's values.
 func sums() []string { return []string{"count", "cspkts", "scpkts", "csbytes", "scbytes"} }
+
 func sets() []string {
 	return []string{"sports", "codes", "vlan", "conn_state", "service", "sensor", "times"}
 }

@@ -276,12 +276,15 @@ func (s *sender) cutIntel(ctx context.Context, root string, p *lake.Part, m *mar
 // error only where ctx ended, where patience did, or for errRecut.
 func (s *sender) send(ctx context.Context, c *chunk) error {
 	timeout := attemptTimeout
-	clashes := 0
+	clashes, hopeless := 0, 0
 	for try := 1; ; try++ {
 		err := s.try(ctx, c, timeout)
 		if err == nil {
 			s.took(c)
 			return nil
+		}
+		if tooMuch(err) || tookTooLong(err) && timeout == maxAttemptTimeout {
+			hopeless++
 		}
 		if ctx.Err() == nil && tookTooLong(err) {
 			timeout = min(2*timeout, maxAttemptTimeout)
@@ -316,7 +319,8 @@ func (s *sender) send(ctx context.Context, c *chunk) error {
 		if v == conflicting {
 			clashes++
 		}
-		if (v == refusal && try >= refusals || clashes >= conflicts) && s.healthy(ctx) {
+		over := v == refusal && try >= refusals || clashes >= conflicts || hopeless >= despair
+		if over && s.healthy(ctx) {
 			return s.leaveOut(ctx, c, err)
 		}
 		if err := s.failed(ctx, v, try, err); err != nil {

@@ -4,7 +4,6 @@ package neo4j
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -216,8 +215,8 @@ func TestPerfForward(t *testing.T) {
 		}
 	}
 	p, b, l, k, x := median(plain), median(bare), median(load), median(known), median(ports)
-	t.Log(fmt.Sprintf("medians: plain MERGE %.0f, bare CREATE %.0f, new flows %.0f (%.1f times plain, %.0f %% of bare), known flows %.0f, with 60,000 ports %.0f",
-		p, b, l, l/p, 100*l/b, k, x))
+	t.Logf("medians: plain MERGE %.0f, bare CREATE %.0f, new flows %.0f (%.1f times plain, %.0f %% of bare), known flows %.0f, with 60,000 ports %.0f",
+		p, b, l, l/p, 100*l/b, k, x)
 	if l < 5*p {
 		t.Errorf("new flows: %.0f/s, less than 5 times %.0f/s", l, p)
 	}

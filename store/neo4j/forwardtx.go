@@ -32,6 +32,8 @@ const (
 	// conflicts is how often a chunk is tried again because something else
 	// changed what it is about.
 	conflicts = 100
+	// despair is how often a chunk may need more memory or time than there is.
+	despair = 10
 )
 
 // Errors that the sender's own code makes.
@@ -246,6 +248,13 @@ func tookTooLong(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded)
 }
 
+// tooMuch reports whether an error is that a transaction takes more memory than
+// the server gives to one, or has.
+func tooMuch(err error) bool {
+	var server *neo4j.Neo4jError
+	return errors.As(err, &server) && strings.Contains(server.Code, "OutOfMemory")
+}
+
 // pause returns how long to wait before a try: about twice as long each time, and
 // a random part of it, so that those who ran into each other do not again.
 func pause(v verdict, try int) time.Duration {
@@ -369,11 +378,11 @@ func (s *sender) precision(ctx context.Context) (time.Duration, error) {
 	return time.Duration(seconds) * time.Second, nil
 }
 
-// state returns why the last try failed, and when a chunk was taken last.
-func (s *sender) state() (err error, sent time.Time) {
+// state returns when a chunk was taken last, and why the last try failed.
+func (s *sender) state() (sent time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.err, s.sent
+	return s.sent, s.err
 }
 
 // utc is the zone of times in the graph: an offset, not a named zone, which would
