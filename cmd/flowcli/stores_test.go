@@ -164,6 +164,8 @@ func TestSameOutput(t *testing.T) {
 		{"-f", "proto = udp", "dport < 1024"},
 		{"-j", "-f", "meta.dns OR LEN sports > 1"},
 		{"-c", "-f", "!dport <= 10000"},
+		{"-c", "-f", "LEN times > 1"},
+		{"-t", "times.start"},
 		{"-t", "proto", "dport"},
 		{"-t", "src.addr", "-l", "5"},
 		{"-t", "sports", "-L"},
