@@ -64,12 +64,12 @@ func (e *Expr) Cypher(opts CypherOptions) (*Cypher, error) {
 	if opts.Prefix == "" {
 		opts.Prefix = "p"
 	}
-	g := &graph{prefix: opts.Prefix, params: make(map[string]any), known: make(map[any]string)}
+	g := &graph{prefix: opts.Prefix, params: make(map[string]any), known: make(map[any]string), comparisons: make(map[string]bool)}
 	out := &Cypher{Match: plainMatch, Where: "true", Params: g.params}
 	if e == nil {
 		return out, nil
 	}
-	root := pushNot(e.root, false)
+	root := gathered(pushNot(e.root, false))
 	rest := []node{root}
 	if j, ok := root.(*junction); ok && j.and {
 		rest = j.list
@@ -105,6 +105,8 @@ type graph struct {
 	at node
 	// subqueries counts those of the filter, sets names those on the right side.
 	subqueries, sets int
+	// comparisons holds the texts of all comparisons.
+	comparisons map[string]bool
 	err              error
 }
 
@@ -113,42 +115,87 @@ type term struct {
 	text string
 	// total conditions are never NULL.
 	total bool
+	// and says that it is an AND, of parts where they are known.
+	and   bool
+	parts []term
 }
 
 var (
-	termTrue  = term{"true", true}
-	termFalse = term{"false", true}
+	termTrue  = total("true")
+	termFalse = total("false")
 )
+
+func total(text string) term   { return term{text: text, total: true} }
+func partial(text string) term { return term{text: text} }
 
 // negated returns the condition that is true where t is false or NULL.
 func (t term) negated() term {
 	if t.total {
-		return term{"(NOT " + t.text + ")", true}
+		return total("(NOT " + t.text + ")")
 	}
-	return term{"(NOT coalesce(" + t.text + ", false))", true}
+	return total("(NOT coalesce(" + t.text + ", false))")
 }
 
-// all and some of several conditions.
-func allOf(list ...term) term  { return joined(" AND ", list) }
-func someOf(list ...term) term { return joined(" OR ", list) }
+// allOf returns the condition that all of some conditions are true.
+func allOf(list ...term) term {
+	if len(list) == 1 {
+		return list[0]
+	}
+	t := joined(" AND ", list)
+	t.and, t.parts = true, list
+	return t
+}
+
+// someOf returns the condition that one of some conditions is true.
+func someOf(list ...term) term {
+	if len(list) == 1 {
+		return list[0]
+	}
+	list = slices.Clone(list)
+	for i := range list {
+		list[i] = list[i].closed()
+	}
+	return joined(" OR ", list)
+}
+
+// closed returns a condition that stands beside others in an OR. Neo4j's planner
+// would make an AND of ORs of it all, which takes for ever where ANDs and ORs are
+// nested; it does not look into a CASE. It looks at the condition of one several
+// times, so the longest part comes last.
+func (t term) closed() term {
+	if !t.and {
+		return t
+	}
+	if len(t.parts) == 0 {
+		return total("CASE WHEN " + t.text + " THEN true ELSE false END")
+	}
+	last := 0
+	for i := range t.parts {
+		if len(t.parts[i].text) >= len(t.parts[last].text) {
+			last = i
+		}
+	}
+	when := allOf(slices.Delete(slices.Clone(t.parts), last, last+1)...)
+	return partial("CASE WHEN " + when.text + " THEN " + t.parts[last].text + " ELSE false END")
+}
 
 // joined joins conditions, each of them once.
 func joined(separator string, list []term) term {
-	total := true
+	if len(list) == 1 {
+		return list[0]
+	}
+	out := term{total: true}
 	var texts []string
 	seen := make(map[string]bool)
 	for _, t := range list {
-		if seen[t.text] {
-			continue
+		if !seen[t.text] {
+			seen[t.text] = true
+			out.total = out.total && t.total
+			texts = append(texts, t.text)
 		}
-		seen[t.text] = true
-		total = total && t.total
-		texts = append(texts, t.text)
 	}
-	if len(texts) == 1 {
-		return term{texts[0], total}
-	}
-	return term{"(" + strings.Join(texts, separator) + ")", total}
+	out.text = "(" + strings.Join(texts, separator) + ")"
+	return out
 }
 
 // unsupported records that the server cannot answer the node in question.
@@ -185,6 +232,73 @@ func (g *graph) subquery() {
 	}
 }
 
+// compared counts a comparison, those with the same text once.
+func (g *graph) compared(text string) string {
+	g.comparisons[text] = true
+	if len(g.comparisons) > maxComparisons {
+		g.unsupported(fmt.Sprintf("the filter has more than %d different comparisons; write IN (…)", maxComparisons))
+	}
+	return text
+}
+
+// maxComparisons is how many comparisons a filter may have. The time to plan them
+// grows with more than the square of their number: for these it is some seconds.
+const maxComparisons = 250
+
+// gathered returns a node whose negations are pushed down with clauses that ask
+// the same field for one of several values as one clause.
+func gathered(x node) node {
+	j, ok := x.(*junction)
+	if !ok {
+		return x
+	}
+	out := &junction{and: j.and}
+	at := make(map[string]int)
+	for _, part := range j.list {
+		part = gathered(part)
+		inner := part
+		n, negative := part.(*negation)
+		if negative {
+			inner = n.x
+		}
+		c, ok := inner.(*clause)
+		if !ok || negative != j.and || !c.ofValues() {
+			out.list = append(out.list, part)
+			continue
+		}
+		i, ok := at[c.field.name]
+		if !ok {
+			at[c.field.name] = len(out.list)
+			out.list = append(out.list, part)
+			continue
+		}
+		first := out.list[i]
+		if negative {
+			first = first.(*negation).x
+		}
+		f := first.(*clause)
+		both := &clause{field: c.field, op: opIn, values: slices.Concat(f.values, c.values)}
+		out.list[i] = both
+		if negative {
+			out.list[i] = &negation{both}
+		}
+	}
+	if len(out.list) == 1 {
+		return out.list[0]
+	}
+	return out
+}
+
+// ofValues reports whether a clause asks whether some value is one of several.
+func (c *clause) ofValues() bool {
+	switch c.op {
+	case opEqual, opIn, opMatches:
+		return c.quant == quantPlain && c.field.from != fromKind
+	default:
+		return false
+	}
+}
+
 // maxGraphSubqueries is how many subqueries a filter may need: Neo4j takes time
 // to plan each.
 const maxGraphSubqueries = 64
@@ -216,7 +330,7 @@ func (g *graph) node(x node) term {
 		if !x.kind.stored {
 			return termFalse
 		}
-		where := g.node(pushNot(x.x, false))
+		where := g.node(gathered(pushNot(x.x, false)))
 		g.at = x
 		return g.exists(x.kind, []term{where})
 	case *clause:

@@ -56,7 +56,7 @@ func (g *graph) anchor(list []node) (*anchor, int) {
 	a := &anchor{rank: best, exact: true}
 	before := g.subqueries
 	g.begin(a, list[at])
-	if len(a.branches) == 1 && a.branches[0].native {
+	if len(a.branches) == 1 && a.branches[0].native && a.exact {
 		g.subqueries = before
 		return nil, 0
 	}
@@ -78,7 +78,7 @@ func rankOf(x node) rank {
 		return worst
 	case *block:
 		if x.kind.stored {
-			return rankOf(pushNot(x.x, false))
+			return rankOf(gathered(pushNot(x.x, false)))
 		}
 	case *clause:
 		return x.rank()

@@ -4,6 +4,7 @@ package filter
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"weir/internal/flow"
@@ -73,9 +74,9 @@ func (g *graph) nothing(x *clause) term {
 // present returns the condition that there is a value.
 func (o *operandText) present() term {
 	if o.folded != "" {
-		return term{"(" + o.plain + " IS NOT NULL)", true}
+		return total("(" + o.plain + " IS NOT NULL)")
 	}
-	return term{"(" + o.text + " IS NOT NULL)", true}
+	return total("(" + o.text + " IS NOT NULL)")
 }
 
 // scalarTerm translates a clause on a field with one value or NULL.
@@ -98,15 +99,15 @@ func scalarTerm(x *clause, c *comparison, left operandText) term {
 func (g *graph) listTerm(x *clause, c *comparison, left operandText) term {
 	element := left.element("x")
 	// Of nothing, NULL instead of a list, size and the others are NULL.
-	some := term{"any(x IN " + left.text + " WHERE " + c.on(element).text + ")", false}
+	some := partial("any(x IN " + left.text + " WHERE " + c.on(element).text + ")")
 	// Where a condition is NULL, single may be, too.
 	one := "single(x IN " + left.text + " WHERE coalesce(" + c.on(element).text + ", false))"
 	size := "size(" + left.text + ")"
 	switch {
 	case x.op == opNone:
-		some, one = term{"(" + size + " > 0)", false}, size+" = 1"
+		some, one = partial("(" + size + " > 0)"), size+" = 1"
 	case x.quant == quantPlain && x.op == opEqual && x.values[0].kind == literal:
-		some = term{"($" + c.values[0].lo + " IN " + left.text + ")", false}
+		some = partial("($" + c.values[0].lo + " IN " + left.text + ")")
 	}
 	switch x.quant {
 	case quantLen:
@@ -125,7 +126,7 @@ func (g *graph) listTerm(x *clause, c *comparison, left operandText) term {
 			}
 			one = "COUNT { UNWIND " + left.text + " AS v WITH v " + where + "RETURN DISTINCT v } = 1"
 		}
-		return term{"(" + one + ")", false}
+		return partial("(" + one + ")")
 	case quantNone:
 		return some.negated()
 	case quantAll:
@@ -135,10 +136,10 @@ func (g *graph) listTerm(x *clause, c *comparison, left operandText) term {
 		if left.costly {
 			g.sets++
 			set := setName(g.sets)
-			return term{fmt.Sprintf("any(%[1]s IN [%[2]s] WHERE size(%[1]s) > 0 AND all(x IN %[1]s WHERE %[3]s))",
-				set, left.text, c.on(element).text), false}
+			return partial(fmt.Sprintf("any(%[1]s IN [%[2]s] WHERE size(%[1]s) > 0 AND all(x IN %[1]s WHERE %[3]s))",
+				set, left.text, c.on(element).text))
 		}
-		return term{"(" + size + " > 0 AND all(x IN " + left.text + " WHERE " + c.on(element).text + "))", false}
+		return partial("(" + size + " > 0 AND all(x IN " + left.text + " WHERE " + c.on(element).text + "))")
 	default:
 		return some
 	}
@@ -163,7 +164,7 @@ func addrTerm(x *clause, c *comparison) term {
 	case x.quant == quantLen:
 		return c.number("CASE WHEN " + same + " THEN 1 ELSE 2 END")
 	case x.op == opNone && x.quant == quantOne:
-		return term{"(" + same + ")", true}
+		return total("(" + same + ")")
 	case x.op == opNone && x.quant == quantNone:
 		return termFalse
 	case x.op == opNone:
@@ -180,9 +181,9 @@ func addrTerm(x *clause, c *comparison) term {
 	case x.quant == quantAll:
 		return allOf(onSrc, onDst)
 	case x.quant == quantOne:
-		onDst = term{"(NOT coalesce(" + onDst.text + ", false))", true}
-		return term{fmt.Sprintf("(CASE WHEN %s THEN %s ELSE coalesce(%s, false) = %s END)",
-			same, onSrc.text, onSrc.text, onDst.text), false}
+		onDst = total("(NOT coalesce(" + onDst.text + ", false))")
+		return partial(fmt.Sprintf("(CASE WHEN %s THEN %s ELSE coalesce(%s, false) = %s END)",
+			same, onSrc.text, onSrc.text, onDst.text))
 	}
 	return someOf(onSrc, onDst)
 }
@@ -235,8 +236,9 @@ type comparison struct {
 	op     operator
 	typ    Type
 	values []boundValue
-	// in is the parameter with all literals of an IN.
-	in string
+	// in is the parameter with all literals of an IN, networks the one with all of
+	// its networks.
+	in, networks string
 	// sets are lists of values that are collected once for a flow.
 	sets []collected
 }
@@ -258,8 +260,8 @@ func (g *graph) compare(x *clause) *comparison {
 	if x.quant == quantLen {
 		c.typ = Number
 	}
-	var list []any
-	key := "list"
+	var list, networks []any
+	key, pairs := "list", "networks"
 	for i := range x.values {
 		o := &x.values[i]
 		b := boundValue{operand: o}
@@ -272,16 +274,24 @@ func (g *graph) compare(x *clause) *comparison {
 			}
 			b.lo = g.param(value, value)
 		case network:
-			b.lo, b.hi = g.network(o)
+			first, last := placesOf(o)
+			if x.op == opIn {
+				networks, pairs = append(networks, []any{first, last}), pairs+" "+first+" "+last
+				continue
+			}
+			b.lo, b.hi = g.param(first, first), g.param(last, last)
 		case regex:
 		case attribute:
-			b.sets = g.collect(o.field)
+			b.sets = g.collect(o.field, x.op)
 			c.sets = append(c.sets, b.sets...)
 		}
 		c.values = append(c.values, b)
 	}
 	if len(list) > 0 {
 		c.in = g.param(key, list)
+	}
+	if len(networks) > 0 {
+		c.networks = g.param(pairs, networks)
 	}
 	return c
 }
@@ -302,15 +312,15 @@ func (v *value) cypher(t Type) any {
 	}
 }
 
-// network returns the parameters for the places of a network's first and last
-// address.
-func (g *graph) network(o *operand) (lo, hi string) {
+// placesOf returns the places of a network's first and last address in the order
+// of addresses.
+func placesOf(o *operand) (first, last string) {
 	place := sortIPv6
 	if o.net.Addr().Is4() {
 		place = CypherSort
 	}
-	first, last := bounds(o)
-	return g.param(place(first), place(first)), g.param(place(last), place(last))
+	lo, hi := bounds(o)
+	return place(lo), place(hi)
 }
 
 // within returns the condition where the sets that it names are known.
@@ -325,17 +335,23 @@ func (c *comparison) within(t term) term {
 func (c *comparison) number(text string) term {
 	t := c.on(operandText{text: "(" + text + ")"})
 	// A right side may be missing, but not that of LEN.
-	return term{t.text, true}
+	return total(t.text)
 }
 
 // on returns the comparison on one value.
 func (c *comparison) on(left operandText) term {
 	var list []term
 	for i := range c.values {
-		list = append(list, term{c.with(left, &c.values[i]), false})
+		t := partial(c.g.compared(c.with(left, &c.values[i])))
+		t.and = c.values[i].kind == network && !c.op.negative()
+		list = append(list, t)
 	}
 	if c.in != "" {
-		list = append(list, term{left.among(c.in), false})
+		list = append(list, partial(c.g.compared(left.among(c.in))))
+	}
+	if c.networks != "" {
+		within := fmt.Sprintf("any(w IN $%s WHERE %s >= w[0] AND %[2]s <= w[1])", c.networks, left.text)
+		list = append(list, partial(c.g.compared(within)))
 	}
 	if len(list) == 0 {
 		return termFalse
@@ -378,14 +394,56 @@ func (c *comparison) with(left operandText, o *boundValue) string {
 		// A text that equals one in lower case is in lower case.
 		return fmt.Sprintf("(%s = $%s OR %s = $%[2]s)", left.plain, o.lo, left.folded)
 	}
+	if c.typ == Text && c.op.ordering() && strings.ContainsFunc(o.val.text, beyondPlane) {
+		ordered := orderedText(o.val.text)
+		return "(" + ordering(left.text) + " " + sqlOperator(c.op) + " $" + c.g.param(ordered, ordered) + ")"
+	}
 	return "(" + left.text + " " + sqlOperator(c.op) + " $" + o.lo + ")"
+}
+
+// Neo4j compares texts by code points or by UTF-16's units, as the two happen to
+// be in memory. The orders differ where a character from U+E000 on meets one
+// beyond U+FFFF. Texts are compared as other texts, in which U+D7FF, the last
+// character before both, stands before those of the former kind: of these both
+// orders are that of code points.
+
+// lastBefore is the last character before those that differ in order.
+const lastBefore = '\ud7ff'
+
+// beyondPlane reports whether the order of a character may depend on the way of
+// comparing.
+func beyondPlane(r rune) bool { return r >= lastBefore }
+
+// orderedText returns the text that is compared in place of another.
+func orderedText(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case r == lastBefore:
+			b.WriteString(string(r) + "a")
+		case r > lastBefore && r <= '\uffff':
+			b.WriteString(string(lastBefore) + string(r))
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// ordering is orderedText for an expression.
+func ordering(text string) string {
+	return "reduce(t = '', c IN split(" + text + `, '') | t + CASE WHEN c = '\uD7FF' THEN '\uD7FFa' ` +
+		`WHEN c >= '\uE000' AND c <= '\uFFFF' THEN '\uD7FF' + c ELSE c END)`
 }
 
 // withField returns the comparison of a value with another attribute.
 func (c *comparison) withField(left operandText, o *boundValue) string {
 	f := o.field
 	pair := func(right string) term {
-		return term{"(" + left.text + " " + sqlOperator(c.op) + " " + right + ")", false}
+		if c.typ == Text && c.op.ordering() {
+			return partial("(" + ordering(left.text) + " " + sqlOperator(c.op) + " " + ordering(right) + ")")
+		}
+		return partial("(" + left.text + " " + sqlOperator(c.op) + " " + right + ")")
 	}
 	switch {
 	case f.bareAddr():
@@ -416,9 +474,9 @@ func (c *comparison) withList(left, right operandText, pair func(string) term) t
 	least, greatest := "("+right.text+")[0]", "("+right.text+")[-1]"
 	switch {
 	case c.op == opEqual || c.op == opIn:
-		return term{"(" + left.text + " IN " + right.text + ")", false}
+		return partial("(" + left.text + " IN " + right.text + ")")
 	case !right.sorted:
-		return term{"any(y IN " + right.text + " WHERE " + pair("y").text + ")", false}
+		return partial("any(y IN " + right.text + " WHERE " + pair("y").text + ")")
 	case c.op == opLess || c.op == opAtMost:
 		return pair(greatest)
 	case c.op == opMore || c.op == opAtLeast:

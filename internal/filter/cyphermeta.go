@@ -19,10 +19,10 @@ func (g *graph) exists(k *kind, conditions []term) term {
 		return termFalse
 	}
 	g.subquery()
-	if len(conditions) == 0 || slices.Contains(conditions, termTrue) {
-		return term{"EXISTS { (f)-[:INTEL]->(:" + k.Label + ") }", true}
+	if len(conditions) == 0 || slices.ContainsFunc(conditions, func(t term) bool { return t.text == termTrue.text }) {
+		return total("EXISTS { (f)-[:INTEL]->(:" + k.Label + ") }")
 	}
-	return term{"EXISTS { " + matchIntel(k) + " WHERE " + someOf(conditions...).text + " }", true}
+	return total("EXISTS { " + matchIntel(k) + " WHERE " + someOf(conditions...).text + " }")
 }
 
 // countText returns the expression for the numbers of observations of kinds, of
@@ -79,15 +79,19 @@ func keptOf(metas []metaAttr) []metaAttr {
 
 // collect returns the sets of values of a field on the right side for which
 // subqueries are needed, one for each kind of intel, in ascending order.
-func (g *graph) collect(f *field) (list []collected) {
+func (g *graph) collect(f *field, op operator) (list []collected) {
 	add := func(text string) {
 		g.sets++
 		list = append(list, collected{setName(g.sets), text})
 	}
 	switch f.from {
 	case fromMeta:
+		by := "v"
+		if f.typ == Text && op.ordering() {
+			by = ordering(by)
+		}
 		for _, m := range keptOf(f.metas) {
-			add("COLLECT { " + g.rows(m, f.fold, isThere) + " ORDER BY v }")
+			add("COLLECT { " + g.rows(m, f.fold, isThere) + " ORDER BY " + by + " }")
 		}
 	case fromCount:
 		for _, m := range f.metas {
@@ -133,7 +137,7 @@ func (g *graph) metaClause(x *clause) term {
 	case quantLen:
 		return c.number(distinct(isThere))
 	case quantOne:
-		return c.within(term{"(" + distinct(fulfilling) + " = 1)", true})
+		return c.within(total("(" + distinct(fulfilling) + " = 1)"))
 	case quantNone:
 		return c.within(some(fulfilling).negated())
 	case quantAll:
@@ -153,7 +157,7 @@ func (g *graph) metaClause(x *clause) term {
 func someOfRecord(m metaAttr, fold bool, on func(operandText) term) term {
 	e := recordText(m, fold)
 	if e.list {
-		return term{"any(x IN " + e.text + " WHERE " + on(e.element("x")).text + ")", false}
+		return partial("any(x IN " + e.text + " WHERE " + on(e.element("x")).text + ")")
 	}
 	return on(e)
 }
@@ -177,7 +181,7 @@ func (g *graph) ofObservations(x node) ([]observation, bool) {
 			return nil, false
 		}
 		g.at = x
-		return []observation{{x.kind, g.node(pushNot(x.x, false))}}, true
+		return []observation{{x.kind, g.node(gathered(pushNot(x.x, false)))}}, true
 	case *clause:
 		g.at = x
 		if x.field.from == fromKind && x.field.metas[0].kind.stored {

@@ -32,10 +32,10 @@ func fixedData(t *testing.T) (db *sql.DB, all map[string]*filter.Flow, keys map[
 	return db, all, keys
 }
 
-// TestCommonFilters runs the filters that people wrote for IVRE: each is read
-// and selects on DuckDB what the evaluator selects, or is refused with a message
-// that says what to write.
-func TestCommonFilters(t *testing.T) {
+// commonFilters returns the filters that people wrote for IVRE: "parse" or
+// "refuse", the filter, and a part of the message.
+func commonFilters(t *testing.T) (list [][]string) {
+	t.Helper()
 	const name = "../../../shared/ivre/filters.txt"
 	text, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
@@ -44,10 +44,20 @@ func TestCommonFilters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for line := range strings.Lines(string(text)) {
+		list = append(list, strings.Split(strings.TrimRight(line, "\n"), "\t"))
+	}
+	return list
+}
+
+// TestCommonFilters runs the filters that people wrote for IVRE: each is read
+// and selects on DuckDB what the evaluator selects, or is refused with a message
+// that says what to write.
+func TestCommonFilters(t *testing.T) {
+	list := commonFilters(t)
 	db, all, keys := fixedData(t)
 	n, some := 0, 0
-	for line := range strings.Lines(string(text)) {
-		parts := strings.Split(strings.TrimRight(line, "\n"), "\t")
+	for _, parts := range list {
 		n++
 		e, err := filter.Parse(parts[1], options())
 		if parts[0] == "refuse" {

@@ -237,7 +237,7 @@ func (db *graphDB) loadGraph(t *testing.T, all map[string]*filter.Flow) {
 
 // query runs a query in the test's session.
 func (db *graphDB) query(ctx context.Context, text string, params map[string]any, each func(v any) error) error {
-	result, err := db.session.Run(ctx, text, params)
+	result, err := db.session.Run(ctx, text, params, neo4j.WithTxTimeout(time.Minute))
 	if err != nil {
 		return err
 	}

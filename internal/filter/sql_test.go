@@ -148,6 +148,21 @@ func TestSQLUnsupported(t *testing.T) {
 	}
 }
 
+// largest returns the largest filters that the limits allow.
+func largest() map[string]string {
+	nested := strings.Repeat("!(dport AND ", filter.MaxDepth/2) + "count > 1" + strings.Repeat(")", filter.MaxDepth/2)
+	return map[string]string{
+		"or":       strings.Repeat("dport = 80 OR ", filter.MaxClauses-1) + "dport = 81",
+		"and":      strings.Repeat("!count = 80 AND ", filter.MaxClauses-1) + "count",
+		"in":       "sports IN (" + strings.Repeat("80, ", filter.MaxClauses-2) + "81)",
+		"nested":   nested,
+		"networks": "addr IN (" + strings.Repeat("10.0.0.0/8, ", filter.MaxClauses-2) + "::/0)",
+		"pattern":  `service !~ (?:\pL{1,25}|.)+ OR proto =~ (tcp|udp)`,
+		"patterns": "proto =~ (?i)(..){500} OR sports =~ ([0-9]{500}[^x]{500}) OR meta.dns.query =~ ((größe){50}){5}",
+		"meta":     strings.Repeat("meta.dns.query = a OR ", 400) + "meta.http",
+	}
+}
+
 // TestSQLLargest runs the largest filters that the limits allow.
 func TestSQLLargest(t *testing.T) {
 	d := storetest.Random(11)
@@ -158,17 +173,7 @@ func TestSQLLargest(t *testing.T) {
 	db := openDuckDB(t)
 	load(t, db, d)
 	all := byKey(d.Flows())
-	nested := strings.Repeat("!(dport AND ", filter.MaxDepth/2) + "count > 1" + strings.Repeat(")", filter.MaxDepth/2)
-	for name, text := range map[string]string{
-		"or":       strings.Repeat("dport = 80 OR ", filter.MaxClauses-1) + "dport = 81",
-		"and":      strings.Repeat("!count = 80 AND ", filter.MaxClauses-1) + "count",
-		"in":       "sports IN (" + strings.Repeat("80, ", filter.MaxClauses-2) + "81)",
-		"nested":   nested,
-		"networks": "addr IN (" + strings.Repeat("10.0.0.0/8, ", filter.MaxClauses-2) + "::/0)",
-		"pattern":  `service !~ (?:\pL{1,25}|.)+ OR proto =~ (tcp|udp)`,
-		"patterns": "proto =~ (?i)(..){500} OR sports =~ ([0-9]{500}[^x]{500}) OR meta.dns.query =~ ((größe){50}){5}",
-		"meta":     strings.Repeat("meta.dns.query = a OR ", 400) + "meta.http",
-	} {
+	for name, text := range largest() {
 		t.Run(name, func(t *testing.T) {
 			e := parse(t, text)
 			got, err := selected(t, db, e)
@@ -182,35 +187,36 @@ func TestSQLLargest(t *testing.T) {
 	}
 }
 
-// TestSQLNothing checks what filters say about intel of which only the names are
-// known: no flow has any.
-func TestSQLNothing(t *testing.T) {
-	db, all, keys := fixedData(t)
-	for _, tc := range []struct {
-		in       string
-		selected int
-	}{
+// nothing is a filter about intel of which only the names are known, and how many
+// flows it selects: -1 for all.
+type nothing struct {
+	in       string
+	selected int
+}
+
+func nothings() []nothing {
+	return []nothing{
 		{"meta.arp", 0},
-		{"!meta.arp", len(all)},
+		{"!meta.arp", -1},
 		{"#ARP AND dport", 0},
 		{"#ARP OR dport = 80", 1},
 		{"meta.arp.op = request", 0},
 		{"meta.arp.op != request", 0},
 		{"meta.arp(op = request OR !op)", 0},
-		{"!meta.arp(op = request)", len(all)},
+		{"!meta.arp(op = request)", -1},
 		{"meta.arp.count > 2", 0},
 		{"meta.arp.count > count", 0},
-		{"LEN meta.arp.count = 0", len(all)},
-		{"NONE meta.arp.count", len(all)},
+		{"LEN meta.arp.count = 0", -1},
+		{"NONE meta.arp.count", -1},
 		{"meta.ssl.subject", 0},
-		{"NONE meta.ssl.subject =~ CN=.*", len(all)},
+		{"NONE meta.ssl.subject =~ CN=.*", -1},
 		{"ALL meta.ssl.issuer =~ .*", 0},
-		{"LEN meta.subject = 0", len(all)},
-		{"LEN meta.subject != 3", len(all)},
-		{"LEN meta.subject < 1", len(all)},
-		{"LEN meta.subject <= 0", len(all)},
-		{"LEN meta.subject >= 0", len(all)},
-		{"LEN meta.subject IN (1, 0)", len(all)},
+		{"LEN meta.subject = 0", -1},
+		{"LEN meta.subject != 3", -1},
+		{"LEN meta.subject < 1", -1},
+		{"LEN meta.subject <= 0", -1},
+		{"LEN meta.subject >= 0", -1},
+		{"LEN meta.subject IN (1, 0)", -1},
 		{"LEN meta.subject > 0", 0},
 		{"LEN meta.subject != 0", 0},
 		{"meta.ssl(subject = x OR version = TLSv12)", 1},
@@ -221,7 +227,17 @@ func TestSQLNothing(t *testing.T) {
 		{"meta.ssl(version IN (subject, TLSv12))", 1},
 		{"meta.ssl(LEN subject = 0)", 1},
 		{"meta.version IN (TLSv12)", 1}, // kinds that nobody keeps have versions, too
-	} {
+	}
+}
+
+// TestSQLNothing checks what filters say about intel of which only the names are
+// known: no flow has any.
+func TestSQLNothing(t *testing.T) {
+	db, all, keys := fixedData(t)
+	for _, tc := range nothings() {
+		if tc.selected < 0 {
+			tc.selected = len(all)
+		}
 		e := parse(t, tc.in)
 		want := matching(all, e)
 		if len(want) != tc.selected {
@@ -233,10 +249,10 @@ func TestSQLNothing(t *testing.T) {
 	}
 }
 
-// TestSQLIntelOnTheRight compares with attributes of intel.
-func TestSQLIntelOnTheRight(t *testing.T) {
-	db, all, keys := fixedData(t)
-	for text, want := range map[string][]string{
+// intelOnTheRight returns filters that compare with attributes of intel, and what
+// they select of the fixed data set.
+func intelOnTheRight() map[string][]string {
+	return map[string][]string{
 		"count > meta.http.count":                              {"web"},
 		"meta.dns.count >= meta.dns.count":                     {"dns", "dns6"},
 		"meta.http.host = meta.host":                           {"web"},
@@ -253,7 +269,23 @@ func TestSQLIntelOnTheRight(t *testing.T) {
 		"ONE sports < meta.count":                              nil,
 		"duration < meta.dns.rtt":                              {"dns"},
 		"csbytes > meta.response_body_len AND meta.http.count": {"web"},
-	} {
+	}
+}
+
+// moreIntelOnTheRight returns such filters for random data.
+func moreIntelOnTheRight() []string {
+	return []string{
+		"sports > meta.count", "ALL sports >= meta.count", "meta.count > meta.http.status_code", "NONE meta.count = count",
+		"meta.dns.count < meta.http.count", "ALL meta.dns.ttls != meta.rtt", "ONE meta.dns.answers > meta.query",
+		"!meta.http.proxied = meta.dns.answers", "ONE vlan < meta.count", "dport <= meta.qtype OR type <= meta.qtype",
+		"meta.version != meta.version", "service = meta.http.method", "ALL conn_state > meta.http.method",
+	}
+}
+
+// TestSQLIntelOnTheRight compares with attributes of intel.
+func TestSQLIntelOnTheRight(t *testing.T) {
+	db, all, keys := fixedData(t)
+	for text, want := range intelOnTheRight() {
 		e := parse(t, text)
 		if diff := cmp.Diff(want, matching(all, e)); diff != "" {
 			t.Errorf("%q (-want +evaluator): %s", text, diff)
@@ -263,12 +295,7 @@ func TestSQLIntelOnTheRight(t *testing.T) {
 		}
 	}
 	d := newRandomData(t, 5)
-	for _, text := range []string{
-		"sports > meta.count", "ALL sports >= meta.count", "meta.count > meta.http.status_code", "NONE meta.count = count",
-		"meta.dns.count < meta.http.count", "ALL meta.dns.ttls != meta.rtt", "ONE meta.dns.answers > meta.query",
-		"!meta.http.proxied = meta.dns.answers", "ONE vlan < meta.count", "dport <= meta.qtype OR type <= meta.qtype",
-		"meta.version != meta.version", "service = meta.http.method", "ALL conn_state > meta.http.method",
-	} {
+	for _, text := range moreIntelOnTheRight() {
 		e := parse(t, text)
 		got, err := selected(t, d.db, e)
 		if diff := cmp.Diff(matching(d.all, e), got); err != nil || diff != "" {
