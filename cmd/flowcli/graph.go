@@ -108,8 +108,8 @@ func (e expiredFlows) text(w io.Writer, done string) error {
 
 func (e expiredFlows) json(w io.Writer) error { return writeJSON(w, neo4j.Expired(e)) }
 
-// describe implements place. What waits in the spool is told, too, where the
-// server does not answer: then above all.
+// describe implements place. What waits in the spool is told, too, where nothing
+// can be learned from the server: then above all.
 func (g *graph) describe(ctx context.Context) (*description, error) {
 	d := new(description)
 	var err error
@@ -120,7 +120,7 @@ func (g *graph) describe(ctx context.Context) (*description, error) {
 		d.Status, err = db.Status(ctx)
 		return err
 	})
-	if err != nil && (d.Spool == nil || !neo4j.Outage(err)) {
+	if err != nil && d.Spool == nil {
 		return nil, err
 	}
 	return d, err

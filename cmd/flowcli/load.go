@@ -64,16 +64,16 @@ func (o *options) runLoad(ctx context.Context, path string, l *loadOptions) erro
 		return err
 	}
 	var s neo4j.LoadStats
-	begun := false
+	interrupted := false
 	err = o.withGraph(ctx, c, true, func(ctx context.Context, db *neo4j.DB) (err error) {
-		begun = true
 		progress := o.progress("rows")
 		s, err = db.Load(ctx, from, neo4j.LoadConfig{Progress: progress.of, Logger: o.logger()})
 		progress.clear()
+		interrupted = ctx.Err() != nil
 		return err
 	})
 	if err != nil {
-		if begun {
+		if interrupted {
 			fmt.Fprintln(o.stderr, "flowcli: what was sent stays: the same command goes on from there")
 		}
 		return err

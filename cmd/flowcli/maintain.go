@@ -132,6 +132,9 @@ func (o *options) reducePrecision(ctx context.Context) error {
 		progress := o.progress("flows")
 		r, err := db.ReducePrecision(ctx, time.Duration(o.maintain.precision), progress.count)
 		progress.clear()
+		if errors.Is(err, neo4j.ErrPrecision) {
+			return usage(fmt.Errorf("--reduce-precision: %w", err))
+		}
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"weir/internal/command"
 	"weir/internal/config"
@@ -87,14 +88,22 @@ func using[T io.Closer](ctx context.Context, o *options, open func(context.Conte
 // within runs fn within the time that the user gives. An error of fn that comes
 // when the time is over, or after an interrupt, is one of these.
 func (o *options) within(ctx context.Context, fn func(context.Context) error) error {
+	late := fmt.Errorf("gave up after %v", o.timeout)
 	if o.timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("gave up after %v", o.timeout))
+		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, late)
 		defer cancel()
 	}
 	err := fn(ctx)
-	if err != nil && ctx.Err() != nil {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	// A connection may notice that the time is over before the context does.
+	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+		return late
 	}
 	return err
 }

@@ -44,6 +44,7 @@ func TestNeo4jScripts(t *testing.T) {
 	s := neo4jtest.Shared(t)
 	p := commandtest.Params(*update)
 	p.Dir = "testdata/neo4j"
+	p.Cmds["damage"] = damage
 	var turn sync.Mutex // scripts share the database
 	setup := p.Setup
 	p.Setup = func(env *testscript.Env) error {

@@ -3,7 +3,9 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -162,6 +164,8 @@ func TestSameOutput(t *testing.T) {
 		{"-f", "proto = udp", "dport < 1024"},
 		{"-j", "-f", "meta.dns OR LEN sports > 1"},
 		{"-c", "-f", "!dport <= 10000"},
+		{"-c", "-f", "LEN times > 1"},
+		{"-t", "times.start"},
 		{"-t", "proto", "dport"},
 		{"-t", "src.addr", "-l", "5"},
 		{"-t", "sports", "-L"},
@@ -190,5 +194,54 @@ func TestSameOutput(t *testing.T) {
 				t.Error("nothing to compare")
 			}
 		})
+	}
+}
+
+// TestClassicQuery compares the query that people know of graphs of flows with the
+// ranking of a lake.
+func TestClassicQuery(t *testing.T) {
+	path := quiet(t)
+	if err := fillLake(path, "import-1", false); err != nil {
+		t.Fatal(err)
+	}
+	uri := emptyServer(t)
+	loadLake(t, uri, path)
+	type group struct {
+		Fields []any
+		Count  int64
+	}
+	want := make(map[string]int64)
+	out, msg, code := flowcli(t, "--store", path, "-j", "--top", "proto", "dport")
+	if code != 0 {
+		t.Fatal(msg)
+	}
+	for line := range strings.Lines(out) {
+		var g group
+		if err := json.Unmarshal([]byte(line), &g); err != nil {
+			t.Fatal(err)
+		}
+		want[fmt.Sprint(g.Fields)] = g.Count
+	}
+	got := make(map[string]int64)
+	out, msg, code = flowcli(t, "--store", uri, "cypher", "--format", "json",
+		"MATCH (f:Flow) RETURN [f.proto, f.dport], count(*) AS cnt ORDER BY cnt DESC")
+	if code != 0 {
+		t.Fatal(msg)
+	}
+	last := math.Inf(1)
+	for line := range strings.Lines(out) {
+		var row map[string]any
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			t.Fatal(err)
+		}
+		cnt, _ := row["cnt"].(float64)
+		got[fmt.Sprint(row["[f.proto, f.dport]"])] = int64(cnt)
+		if cnt > last {
+			t.Errorf("%v comes after %v", cnt, last)
+		}
+		last = cnt
+	}
+	if diff := cmp.Diff(want, got); diff != "" || len(want) != 5 {
+		t.Errorf("%d groups (-lake +Neo4j):\n%s", len(want), diff)
 	}
 }
