@@ -41,7 +41,7 @@ func TestStore(t *testing.T) {
 		},
 	}
 	if testing.Short() {
-		d.Filters = 100
+		d.Filters = 30
 	}
 	if os.Getenv("WEIR_TEST_FILTERS") != "" {
 		d.Filters, d.Seed = 10_000, 0

@@ -18,11 +18,7 @@ import (
 )
 
 // question is a filter with what is asked of the flows that it selects.
-type question struct {
-	*filter.Cypher
-	// text begins the query: it binds src, f and dst.
-	text string
-}
+type question struct{ *filter.Cypher }
 
 // ask translates a filter.
 func ask(e *filter.Expr) (*question, error) {
@@ -30,11 +26,43 @@ func ask(e *filter.Expr) (*question, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &question{Cypher: c, text: c.Match}
-	if c.Where != "true" {
-		q.text += " WHERE " + c.Where
+	return &question{c}, nil
+}
+
+// bothHosts binds the nodes of every flow.
+const bothHosts = "MATCH (src:Host)-[:SEND]->(f:Flow)-[:TO]->(dst:Host)"
+
+// begin returns the beginning of a query, which binds src, f and dst.
+func (q *question) begin() string {
+	if q.Where == "true" {
+		return q.Match
 	}
-	return q, nil
+	return q.Match + " WHERE " + q.Where
+}
+
+// beginFor is begin for what follows: flows are not asked for their hosts where
+// nobody is interested in these.
+func (q *question) beginFor(rest string) string {
+	text := q.begin()
+	if flows, ok := strings.CutPrefix(text, bothHosts); ok && !namesHosts(flows) && !namesHosts(rest) {
+		return "MATCH (f:Flow)" + flows
+	}
+	return text
+}
+
+// namesHosts reports whether a text of ours is about src or dst.
+func namesHosts(text string) bool {
+	return strings.Contains(text, "src") || strings.Contains(text, "dst")
+}
+
+// beginInOrder is begin for rows that are to be sorted. Of all flows by their
+// clients the index has the beginning of the order: each client's flows are sorted
+// on their own then, and a page needs no more than its own.
+func (q *question) beginInOrder(order string) string {
+	if q.Match == bothHosts && q.Where == "true" && strings.HasPrefix(order, "src.sort") {
+		return bothHosts + " USING INDEX src:Host(sort) WHERE src.sort >= ''"
+	}
+	return q.begin()
 }
 
 // arg adds a parameter and returns its placeholder.
@@ -108,16 +136,19 @@ func label() []string { return []string{"f.proto", "f.dport", "f.type"} }
 func keyOrder() []string { return append([]string{"src.sort", "dst.sort"}, label()...) }
 
 // orderBy returns the terms that sort flows, the key last. In Neo4j what is missing
-// is greatest.
+// is greatest; only ports and types can be.
 func orderBy(orders []store.Order) (string, error) {
 	var terms []string
 	add := func(list []string, desc bool) {
 		for _, term := range list {
-			if desc {
-				terms = append(terms, term+" IS NULL", term+" DESC")
-			} else {
+			if !desc {
 				terms = append(terms, term)
+				continue
 			}
+			if term == "f.dport" || term == "f.type" {
+				terms = append(terms, term+" IS NULL")
+			}
+			terms = append(terms, term+" DESC")
 		}
 	}
 	for _, o := range orders {
@@ -173,7 +204,7 @@ func (d *DB) flows(ctx context.Context, sq store.Query, yield func(*store.Flow) 
 	if err != nil {
 		return err
 	}
-	text := q.text + " WITH src, f, dst ORDER BY " + order + q.page(sq.Skip, sq.Limit) + " RETURN " + flowText
+	text := q.beginInOrder(order) + " WITH src, f, dst ORDER BY " + order + q.page(sq.Skip, sq.Limit) + " RETURN " + flowText
 	return d.answer(ctx, q, text, func(r *neo4j.Record) error {
 		f, err := scanFlow(r.Values)
 		if err != nil {
@@ -292,7 +323,7 @@ func (d *DB) Counts(ctx context.Context, sq store.Query) (n store.Counts, err er
 	if err != nil {
 		return n, fmt.Errorf("count flows: %w", err)
 	}
-	text := q.text + " RETURN count(DISTINCT src), count(DISTINCT dst), count(*)"
+	text := q.begin() + " RETURN count(DISTINCT src), count(DISTINCT dst), count(*)"
 	if sq.Filter == nil {
 		text = countAll
 	}

@@ -215,7 +215,7 @@ func topText(sq store.TopQuery) (string, *question, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	text := q.text
+	text := ""
 	var names []string
 	for i, field := range sq.Fields {
 		a, err := known.GroupBy(field)
@@ -254,6 +254,7 @@ func topText(sq store.TopQuery) (string, *question, error) {
 	} else {
 		text += " WITH " + list + ", count(*) AS amount" + flows
 	}
+	text = q.beginFor(text) + text
 	order := " ORDER BY amount"
 	if !sq.Least {
 		order += " DESC"
