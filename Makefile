@@ -25,7 +25,7 @@ BENCHFLAGS ?=
 
 .PHONY: help
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup:
@@ -39,9 +39,24 @@ build: setup ## Build the two programs into bin/
 demo: build ## Read a capture and show answers (CAPTURE=x.pcap: yours)
 	@scripts/demo "$(CAPTURE)"
 
+.PHONY: neo4j
+neo4j: ## Start a Neo4j server in the background and say how to reach it
+	@scripts/setup neo4j
+	@scripts/neo4j/server start
+
+.PHONY: neo4j-stop
+neo4j-stop: ## End that server
+	@scripts/neo4j/server stop
+
 .PHONY: test
-test: setup ## Run all tests (TESTFLAGS: flags for go test)
+test: ## Run all tests (TESTFLAGS: flags for go test)
+	@scripts/setup neo4j
 	$(GO) run ./internal/testrun $(if $(STRICT),-strict) -- -timeout 30m $(TESTFLAGS) ./...
+
+.PHONY: soak
+soak: setup ## Run the tests of faults for long: 100 faults on the way to Neo4j (FAULTS=n)
+	@scripts/setup neo4j
+	WEIR_TEST_FAULTS=$(or $(FAULTS),100) $(GO) test ./store/neo4j -run '^TestFaults$$' -count 1 -v -timeout 4h
 
 .PHONY: check
 check: setup $(GOFUMPT) $(STATICCHECK) ## Check format, vet, staticcheck, go.mod, and concurrent packages for races

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package store is the contract between weir and the places where it keeps
-// records: the questions that every store answers, and the plain types of the
-// answers. It holds no behavior; drivers are packages below it.
+// records: the questions that every store answers, what they can name, and the
+// plain types of the answers. Drivers are packages below it.
 package store
 
 import (
@@ -106,7 +106,7 @@ type TopQuery struct {
 
 // TopRow is one group.
 type TopRow struct {
-	// Fields holds a value for each of the query's fields: a string, an int64,
+	// Fields holds a value for each of the query's fields: a string, a bool, an int64,
 	// a float64, a time.Time, or nil where the flows have none.
 	Fields []any
 	// Count is the number of flows, or the sum.
@@ -239,6 +239,8 @@ type QueryError struct {
 	Msg string
 	// Offset is where in the text, in bytes, or -1.
 	Offset int
+	// Writes says that nothing is wrong but that the query changes the store.
+	Writes bool
 }
 
 // Error implements error.

@@ -50,11 +50,15 @@ func (o *options) newCheck() *cobra.Command {
 }
 
 func (o *options) runCheck(ctx context.Context, c checkOptions) error {
+	d, err := need[directory](o, "check", "only a lake has files of its own; Neo4j checks its files itself")
+	if err != nil {
+		return err
+	}
 	run := lake.Check
 	if c.repair {
 		run = lake.Repair
 	}
-	r, err := run(ctx, o.store, lake.CheckConfig{})
+	r, err := run(ctx, d.path(), lake.CheckConfig{})
 	if err != nil {
 		return err
 	}

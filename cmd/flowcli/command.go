@@ -3,11 +3,8 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,7 +12,6 @@ import (
 
 	"weir/internal/command"
 	"weir/internal/config"
-	"weir/store"
 	"weir/store/lakequery"
 )
 
@@ -30,20 +26,23 @@ type options struct {
 	tz      string
 	zone    *time.Location
 
-	list listOptions
-	json bool // of status
-	sql  sqlOptions
-	tail tailOptions
+	passwordFile string
 
-	compact compactOptions
+	list     listOptions
+	maintain maintainOptions
+	json     bool // of status and tail
+	spool    string
+	tail     tailOptions
+	compact  bool // all
+	quiet    bool
 
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
-const longHelp = `flowcli answers questions about the connections that a sensor has stored. A flow
-is all connections between two hosts that have the same protocol and server port
-(or ICMP type).
+const longHelp = `flowcli answers questions about the connections that a sensor has stored, in a
+lake (a directory) or in a Neo4j database. A flow is all connections between two
+hosts that have the same protocol and server port (or ICMP type).
 
 Without a subcommand it lists flows; -c counts them, --top ranks what they have
 in common. Filters select flows; several are combined with AND. The flags -f, -n,
@@ -59,16 +58,18 @@ const examples = `  flowcli                                       every flow
   flowcli --top dport --collect dst.addr        and who serves them
   flowcli -j -f 'proto = icmp'                  as JSON, a flow a line
   flowcli sql "SELECT query, count(*) FROM dns GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
+  flowcli cypher --store neo4j://neo4j@graph "MATCH (h:Host) RETURN count(h)"
   flowcli tail -f 'dport = 443'                 connections as they end
   flowcli status                                what the store holds
   flowcli check                                 whether its files are what was written
   flowcli compact                               merge small parts of the store
-  flowcli expire --older-than 90d               drop what is old`
+  flowcli expire --older-than 90d               drop what is old
+  flowcli load --store neo4j://neo4j@graph lake   send a lake to Neo4j`
 
 const exitCodes = `Exit codes:
   0    done
   1    failed
-  2    wrong usage (flag, filter, SQL)
+  2    wrong usage (flag, filter, SQL, Cypher)
   3    done, but records are lost or were left out (check --repair, compact)
   130  interrupted
 `
@@ -90,20 +91,23 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	}
 	p := cmd.PersistentFlags()
 	p.SortFlags = false
-	p.StringVar(&o.store, "store", "", "`directory` of the store (default $WEIR_STORE, else /var/lib/weir for root, else ~/.local/share/weir)")
+	p.StringVar(&o.store, "store", "", "`directory` of a lake, or URI of a Neo4j database as neo4j://user@host:7687 (default $WEIR_STORE, else /var/lib/weir for root, else ~/.local/share/weir)")
 	p.StringVar(&o.config, "config", "", "configuration `file` (default $WEIR_CONFIG, /etc/weir/weir.toml, ~/.config/weir/weir.toml)")
-	p.Var(&o.memory, "memory", "memory that a query may use; larger ones spill into temporary files")
-	p.IntVar(&o.threads, "threads", 0, "`number` of threads that run a query (default: one a processor)")
-	p.DurationVar(&o.timeout, "timeout", 0, "give up after this long (default: never)")
+	p.Var(&o.memory, "memory", "memory that a query of a lake may use; larger ones spill into temporary files")
+	p.IntVar(&o.threads, "threads", 0, "`number` of threads that run a query of a lake (default: one a processor)")
+	p.DurationVar(&o.timeout, "timeout", 0, "give up after this long (default: never; Neo4j ends a query after 10m)")
 	p.StringVar(&o.tz, "tz", "Local", "time `zone` of times in filters and lists, as Europe/Paris or UTC")
+	p.StringVar(&o.passwordFile, "password-file", "", "`file` that holds the password of Neo4j (default $WEIR_NEO4J_PASSWORD)")
 	o.list.addFlags(cmd.Flags())
+	o.maintain.addFlags(cmd.Flags())
 	command.CompleteFlags(cmd, map[string]cobra.CompletionFunc{
-		"store": command.Directories, "config": command.Files("toml"),
+		"store": command.Directories, "config": command.Files("toml"), "password-file": command.Files(),
+		"reduce-precision": command.Words("2h", "6h", "1d"),
 	})
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
-	cmd.AddCommand(o.newSQL(), o.newStatus(), o.newTail(), o.newCheck(), o.newCompact(), o.newExpire())
+	cmd.AddCommand(o.newSQL(), o.newCypher(), o.newStatus(), o.newTail(), o.newLoad(), o.newCheck(), o.newCompact(), o.newExpire())
 	return cmd
 }
 
@@ -112,7 +116,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql, status, tail, check, compact and expire", args[0])
+	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql, cypher, status, tail, load, check, compact and expire", args[0])
 	if cmd.HasParent() {
 		err = fmt.Errorf("unexpected argument %q", args[0])
 	}
@@ -123,9 +127,9 @@ func noArgs(cmd *cobra.Command, args []string) error {
 // set them.
 func perRun() []string {
 	return []string{
-		"config", "help", "version", "init", "count", "json", "skip", "top", "collect", "sum",
-		"least", "node-filters", "flow-filters", "last", "once", "wait", "repair", "before", "older-than", "max-size",
-		"dry-run", "yes", "all", "quiet",
+		"config", "help", "version", "init", "purgedb", "ensure-indexes", "reduce-precision", "count", "json", "skip", "top",
+		"collect", "sum", "least", "node-filters", "flow-filters", "last", "once", "wait", "repair", "before", "older-than",
+		"max-size", "dry-run", "yes", "all", "quiet", "write",
 	}
 }
 
@@ -146,15 +150,8 @@ func (o *options) complete(cmd *cobra.Command, _ []string) error {
 	if err := config.Apply(flags, "flowcli", o.config, perRun()...); err != nil {
 		return &command.UsageError{Err: err}
 	}
-	if o.store == "" {
-		path, err := config.DefaultStore()
-		if err != nil {
-			return err
-		}
-		o.store = path
-	}
-	if strings.Contains(o.store, "://") {
-		return &command.UsageError{Err: fmt.Errorf("--store %s: only directories are known", o.store)}
+	if err := o.findStore(); err != nil {
+		return err
 	}
 	if o.timeout < 0 {
 		return &command.UsageError{Err: fmt.Errorf("--timeout %v is negative", o.timeout)}
@@ -167,32 +164,4 @@ func (o *options) complete(cmd *cobra.Command, _ []string) error {
 		return &command.UsageError{Err: err}
 	}
 	return nil
-}
-
-// limits returns what a query may use.
-func (o *options) limits() lakequery.Config {
-	return lakequery.Config{Memory: int64(o.memory), Threads: o.threads}
-}
-
-// withStore runs fn with the open store, within the time that the user gives.
-func (o *options) withStore(ctx context.Context, fn func(context.Context, store.Reader) error) error {
-	return o.withLake(ctx, func(ctx context.Context, db *lakequery.DB) error { return fn(ctx, db) })
-}
-
-// withLake is withStore for what only a lake can do.
-func (o *options) withLake(ctx context.Context, fn func(context.Context, *lakequery.DB) error) (err error) {
-	if o.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("gave up after %v", o.timeout))
-		defer cancel()
-	}
-	db, err := lakequery.Open(ctx, o.store, o.limits())
-	if err == nil {
-		defer func() { err = errors.Join(err, db.Close()) }()
-		err = fn(ctx, db)
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return context.Cause(ctx)
-	}
-	return err
 }

@@ -4,11 +4,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,9 +13,6 @@ import (
 	"weir/internal/term"
 	"weir/store/lake"
 )
-
-// compactOptions are the flags of compact.
-type compactOptions struct{ all, quiet bool }
 
 func (o *options) newCompact() *cobra.Command {
 	cmd := &cobra.Command{
@@ -41,31 +35,34 @@ go on while they have few parts. It takes 256 MB of memory, or what --memory say
 			return o.runCompact(cmd.Context(), memory)
 		},
 	}
-	cmd.Flags().BoolVar(&o.compact.all, "all", false, "merge whatever can be merged, now, and roll up days that ended lately")
-	cmd.Flags().BoolVarP(&o.compact.quiet, "quiet", "q", false, "print nothing but errors")
+	cmd.Flags().BoolVar(&o.compact, "all", false, "merge whatever can be merged, now, and roll up days that ended lately")
+	cmd.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors")
 	return cmd
 }
 
 func (o *options) runCompact(ctx context.Context, memory int64) error {
-	if o.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("gave up after %v", o.timeout))
-		defer cancel()
+	d, err := need[directory](o, "compact", "only a lake has parts that can be merged")
+	if err != nil {
+		return err
 	}
-	l, err := lake.Open(o.store, lake.Config{Version: buildVersion()})
+	l, err := lake.Open(d.path(), lake.Config{Version: buildVersion()})
 	if err != nil {
 		return err
 	}
 	var cfg lake.CompactConfig
-	if o.compact.all {
+	if o.compact {
 		cfg = lake.CompactConfig{All: true, MinAge: -1, ClosedAfter: -1, QuietFor: -1, MinRollup: -1}
 	}
 	cfg.Memory = memory
-	progress := o.progress()
-	cfg.Progress = progress.rows
-	s, err := l.Compact(ctx, cfg)
+	progress := o.progress("rows")
+	cfg.Progress = progress.count
+	var s lake.CompactStats
+	err = o.within(ctx, func(ctx context.Context) (err error) {
+		s, err = l.Compact(ctx, cfg)
+		return err
+	})
 	progress.clear()
-	if !o.compact.quiet {
+	if !o.quiet {
 		if perr := printCompact(o.stdout, &s); err == nil {
 			err = perr
 		}
@@ -73,16 +70,10 @@ func (o *options) runCompact(ctx context.Context, memory int64) error {
 	for _, unfit := range s.Unfit {
 		fmt.Fprintf(o.stderr, "flowcli: left alone: %s\n", term.Escape(unfit.Error()))
 	}
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && o.timeout > 0 && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return cause
-		}
-		return err
-	}
-	if len(s.Unfit) > 0 {
+	if err == nil && len(s.Unfit) > 0 {
 		return command.ErrPartial
 	}
-	return nil
+	return err
 }
 
 // printCompact says what was done.
@@ -113,35 +104,4 @@ func printCompact(w io.Writer, s *lake.CompactStats) error {
 		line("nothing to do")
 	}
 	return err
-}
-
-// progress shows how far a compaction is, on a terminal.
-type progress struct {
-	w     io.Writer // nil: not shown
-	shown time.Time
-}
-
-// progressEvery is how often the line is written again.
-const progressEvery = 200 * time.Millisecond
-
-func (o *options) progress() *progress {
-	if f, ok := o.stderr.(*os.File); ok && term.IsTerminal(f) && !o.compact.quiet {
-		return &progress{w: f}
-	}
-	return &progress{}
-}
-
-func (p *progress) rows(n int64) {
-	if p.w == nil || time.Since(p.shown) < progressEvery {
-		return
-	}
-	p.shown = time.Now()
-	fmt.Fprintf(p.w, "\r%s rows", term.Number(n))
-}
-
-// clear removes the line.
-func (p *progress) clear() {
-	if p.w != nil && !p.shown.IsZero() {
-		fmt.Fprint(p.w, "\r\x1b[K")
-	}
 }

@@ -7,17 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
-	"weir/internal/command"
 	"weir/internal/term"
 	"weir/store"
-	"weir/store/lake"
 )
 
 // listOptions are the flags of the command without subcommand.
@@ -30,7 +27,6 @@ type listOptions struct {
 	separator         string
 	top, collect, sum []string
 	least             bool
-	init              bool
 
 	// flags says which of them were given.
 	flags *pflag.FlagSet
@@ -57,7 +53,6 @@ func (l *listOptions) addFlags(f *pflag.FlagSet) {
 	f.StringSliceVarP(&l.orderBy, "orderby", "o", nil, "sort by src, dst, flow or any `attribute` with one value; -attribute: greatest first")
 	f.BoolVarP(&l.json, "json", "j", false, "print JSON, one object a line")
 	f.StringVarP(&l.separator, "separator", "s", "", "print this `text` between columns, without padding and header")
-	f.BoolVar(&l.init, "init", false, "make an empty store, or empty the existing one")
 }
 
 // check reports flags that do not go together.
@@ -97,10 +92,14 @@ func (o *options) query() (store.Query, error) {
 // runList runs the command without subcommand.
 func (o *options) runList(ctx context.Context) error {
 	if err := o.list.check(); err != nil {
-		return &command.UsageError{Err: err}
+		return usage(err)
 	}
-	if o.list.init {
-		return o.initStore()
+	maintain, err := o.maintenance(o.list.flags)
+	if err != nil {
+		return usage(err)
+	}
+	if maintain != nil {
+		return maintain(ctx)
 	}
 	q, err := o.query()
 	if err != nil {
@@ -117,22 +116,6 @@ func (o *options) runList(ctx context.Context) error {
 		}
 		return o.printFlows(ctx, db, q)
 	})
-}
-
-// initStore makes an empty store. Somebody at a terminal is asked before
-// anything is lost.
-func (o *options) initStore() error {
-	m, err := lake.ReadManifest(o.store)
-	if err == nil && len(m.Imports) > 0 {
-		if f, ok := o.stdin.(*os.File); ok && term.IsTerminal(f) {
-			fmt.Fprintf(o.stderr, "%s holds %d imports. Remove them all? [y/N] ", term.Escape(o.store), len(m.Imports))
-			answer, _ := bufio.NewReader(f).ReadString('\n')
-			if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
-				return errors.New("nothing was changed")
-			}
-		}
-	}
-	return lake.Init(o.store)
 }
 
 func (o *options) printCounts(ctx context.Context, db store.Counter, q store.Query) error {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/big"
 	"slices"
@@ -92,17 +93,41 @@ func cellText(v any) string {
 		}
 		return "[" + strings.Join(parts, ", ") + "]"
 	case map[string]any:
-		keys := make([]string, 0, len(v))
-		for k := range v {
-			keys = append(keys, k)
+		if text, ok := graphText(v); ok {
+			return text
 		}
-		slices.Sort(keys)
+		keys := slices.Sorted(maps.Keys(v))
 		for i, k := range keys {
 			keys[i] = k + ": " + cellText(v[k])
 		}
 		return "{" + strings.Join(keys, ", ") + "}"
 	}
 	return fmt.Sprint(v)
+}
+
+// graphText returns a node or a relation of a graph as Cypher writes them:
+// (:Host {addr: 10.0.0.1}), [:INTEL {count: 1}].
+func graphText(v map[string]any) (string, bool) {
+	properties, ok := v["properties"].(map[string]any)
+	if !ok || len(v) != 2 {
+		return "", false
+	}
+	text := ""
+	if len(properties) > 0 {
+		text = " " + cellText(properties)
+	}
+	if typ, ok := v["type"].(string); ok {
+		return "[:" + typ + text + "]", true
+	}
+	labels, ok := v["labels"].([]any)
+	if !ok {
+		return "", false
+	}
+	names := ""
+	for _, l := range labels {
+		names += ":" + cellText(l)
+	}
+	return "(" + strings.TrimPrefix(names+text, " ") + ")", true
 }
 
 // csvText returns a value of a raw query for a CSV file: times in RFC 3339,

@@ -10,31 +10,51 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"weir/internal/command/commandtest"
 	"weir/internal/flow"
+	"weir/internal/neo4jtest"
 	"weir/store/lake"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files in the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(neo4jtest.M{M: m}, map[string]func(){
 		"flowcli": main,
 		"mklake":  makeLake,
 		"mklive":  makeLive,
+		"mkwide":  makeWide,
 	})
 }
 
 func TestScripts(t *testing.T) {
 	p := commandtest.Params(*update)
-	if p.Cmds == nil {
-		p.Cmds = make(map[string]func(*testscript.TestScript, bool, []string))
-	}
 	p.Cmds["flip"], p.Cmds["damage"] = flip, damage
+	testscript.Run(t, p)
+}
+
+// TestNeo4jScripts runs the scripts that need a server. Each finds an empty
+// database: its URI is $GRAPH, the password where flowcli looks for it.
+func TestNeo4jScripts(t *testing.T) {
+	s := neo4jtest.Shared(t)
+	p := commandtest.Params(*update)
+	p.Dir = "testdata/neo4j"
+	var turn sync.Mutex // scripts share the database
+	setup := p.Setup
+	p.Setup = func(env *testscript.Env) error {
+		turn.Lock()
+		env.Defer(turn.Unlock)
+		purge(t, s)
+		env.Setenv("GRAPH", s.URI())
+		env.Setenv("ADDR", s.Addr())
+		env.Setenv("WEIR_NEO4J_PASSWORD", s.Password())
+		return setup(env)
+	}
 	testscript.Run(t, p)
 }
 
@@ -84,7 +104,7 @@ func makeLive() {
 }
 
 func publishLive(path string, n int) error {
-	l, err := lake.Open(path, lake.Config{Version: "test"})
+	l, err := lake.Open(path, lake.Config{Create: true, Version: "test"})
 	if err != nil {
 		return err
 	}
@@ -108,6 +128,47 @@ func publishLive(path string, n int) error {
 		}
 	}
 	return w.Commit(lake.Final{})
+}
+
+// makeWide adds an import of many flows to a store: mkwide STORE NUMBER.
+func makeWide() {
+	n, err := strconv.Atoi(os.Args[2])
+	if err == nil {
+		err = fillWide(os.Args[1], n)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mkwide:", err)
+		os.Exit(1)
+	}
+}
+
+func fillWide(path string, n int) error {
+	l, err := lake.Open(path, lake.Config{Create: true, Version: "test"})
+	if err != nil {
+		return err
+	}
+	w, err := l.Begin(lake.Import{ID: "wide", Sensor: "eth0", Source: "capture", Inputs: []lake.Input{{Name: "wide.pcap", Sum: "wide", Size: 1}}})
+	if err != nil {
+		return err
+	}
+	b := new(flow.ConnBatch)
+	for i := range n {
+		first := flow.Time(1_763_892_000+i/100) * 1e9
+		b.Add(&flow.Connection{
+			Tuple: flow.Tuple{
+				UID: uint64(1 + i), Src: flow.Addr4([4]byte{10, 1, byte(i / 250), byte(1 + i%250)}), Dst: flow.Addr4([4]byte{10, 2, 0, byte(i % 50)}),
+				Sport: uint16(40_000 + i%20_000), Dport: 443, Proto: flow.TCP,
+			},
+			First: first, Last: first + 1e9, CSPkts: 5, CSBytes: 700, SCPkts: 5, SCBytes: 4000, Count: 1, State: flow.SF, End: flow.EndDetected,
+		})
+		if b.Len() == 10_000 || i == n-1 {
+			if err := w.Connections(b); err != nil {
+				return errors.Join(err, w.Abort())
+			}
+			b.Reset()
+		}
+	}
+	return w.Commit(lake.Final{Packets: uint64(10 * n)})
 }
 
 // makeLake adds an import of a few connections to a store: mklake STORE [ID

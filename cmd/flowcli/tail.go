@@ -76,12 +76,16 @@ func (o *options) runTail(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d, err := need[directory](o, "tail", "only a lake keeps single connections")
+	if err != nil {
+		return err
+	}
 	if o.tail.wait {
-		if err := o.waitForStore(ctx); err != nil {
+		if err := waitForLake(ctx, d.path()); err != nil {
 			return err
 		}
 	}
-	err = o.withLake(ctx, func(ctx context.Context, db *lakequery.DB) (err error) {
+	err = using(ctx, o, d.query, func(ctx context.Context, db *lakequery.DB) (err error) {
 		t, err := db.Tail(ctx, lakequery.TailQuery{Filter: e, Intel: !o.json})
 		if err != nil {
 			return err
@@ -96,22 +100,6 @@ func (o *options) runTail(ctx context.Context) error {
 		return fmt.Errorf("%w; --wait waits for it", err)
 	}
 	return err
-}
-
-// waitForStore returns once there is a store.
-func (o *options) waitForStore(ctx context.Context) error {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
-		if _, err := lake.ReadManifest(o.store); !errors.Is(err, lake.ErrNotStore) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
 }
 
 // follow prints connections until ctx is done.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -31,31 +32,71 @@ func (r *reading) distinct(names []string) ([]string, error) {
 	return out, nil
 }
 
-// unread leaves out the captures that are in the store already.
-func (r *reading) unread(names []string) ([]string, error) {
-	if r.o.store == "none" {
-		return names, nil
+// pass is captures that are read as one stream, and the stores that get the result.
+type pass struct {
+	names   []string
+	targets []*target
+}
+
+// plan says what is to be read for which stores: each of them is without those
+// captures that it has already. Stores that lack the same ones share a pass.
+func (r *reading) plan(ctx context.Context, targets []*target, names []string) ([]pass, error) {
+	if len(targets) == 0 {
+		return []pass{{names: names}}, nil
 	}
-	m, err := lake.ReadManifest(r.o.store)
-	if errors.Is(err, lake.ErrNotStore) {
-		// It is made once there is something to put into it.
-		return names, nil
+	var passes []pass
+	for _, t := range targets {
+		unread, err := r.unread(ctx, t, names)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(passes, func(p pass) bool { return slices.Equal(p.names, unread) })
+		switch {
+		case len(unread) == 0:
+		case i >= 0:
+			passes[i].targets = append(passes[i].targets, t)
+		default:
+			passes = append(passes, pass{unread, []*target{t}})
+		}
 	}
+	if len(passes) < 2 {
+		return passes, nil
+	}
+	if r.o.zeekLogs != "" {
+		return nil, errors.New("the stores lack different ones of these captures, so that they are read twice: write Zeek's logs in a run with --store none")
+	}
+	for _, name := range names {
+		if !hasIdentity(name) {
+			return nil, fmt.Errorf("the stores lack different ones of these captures, but %s can be read only once: name it alone", name)
+		}
+	}
+	return passes, nil
+}
+
+// unread leaves out the captures that a store has already.
+func (r *reading) unread(ctx context.Context, t *target, names []string) ([]string, error) {
+	if t.database != nil && r.o.init {
+		return names, nil // it is emptied before they are read
+	}
+	m, err := t.manifest(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if m == nil {
+		return names, nil
 	}
 	if r.o.init {
 		// The old content goes in the commit that brings the new.
 		for i := range m.Imports {
-			r.replace = append(r.replace, m.Imports[i].ID)
+			t.replace = append(t.replace, m.Imports[i].ID)
 		}
 		return names, nil
 	}
-	return r.choose(m, names)
+	return r.choose(t, m, names)
 }
 
-// choose compares the captures with the imports of the store.
-func (r *reading) choose(m *lake.Manifest, names []string) ([]string, error) {
+// choose compares the captures with the imports of a store.
+func (r *reading) choose(t *target, m *lake.Manifest, names []string) ([]string, error) {
 	inputs := make([]lake.Input, len(names))
 	for i, name := range names {
 		if !hasIdentity(name) {
@@ -83,18 +124,11 @@ func (r *reading) choose(m *lake.Manifest, names []string) ([]string, error) {
 		case r.o.replace:
 			unread = append(unread, names[i])
 			replaced[v.Import.ID] = append(replaced[v.Import.ID], v.Name)
-		case v.Knowledge == lake.Known && v.Import.Damaged:
-			return nil, fmt.Errorf("%s is in the store already, but damaged parts of it were dropped: --replace reads it again",
-				names[i])
-		case v.Knowledge == lake.Known:
-			fmt.Fprintf(r.stderr, "sensor: %s: skipped, it is in the store already (read %s as %s)\n",
-				names[i], v.Import.Time.Local().Format(time.DateTime), v.Name)
-		case v.Knowledge == lake.Differs:
-			return nil, fmt.Errorf("%s is in the store already, read with other options (%s; now: %s): --replace puts the new result in its place",
-				names[i], v.Import.Options, r.o.fingerprint())
+		case v.Knowledge == lake.Known && !v.Import.Damaged:
+			fmt.Fprintf(r.stderr, "sensor: %s: skipped, it is in %s already (read %s as %s)\n",
+				names[i], t.what, v.Import.Time.Local().Format(time.DateTime), v.Name)
 		default:
-			return nil, fmt.Errorf("%s begins with what is in the store already as %s, it has grown: --replace reads it whole and puts it in place of the old result",
-				names[i], v.Name)
+			return nil, t.refuse(names[i], &v, r.o.fingerprint())
 		}
 	}
 	for id, again := range replaced {
@@ -103,10 +137,30 @@ func (r *reading) choose(m *lake.Manifest, names []string) ([]string, error) {
 				return nil, fmt.Errorf("%s was read together with %s: to replace it, name both", again[0], in.Name)
 			}
 		}
-		r.replace = append(r.replace, id)
+		t.replace = append(t.replace, id)
 	}
-	slices.Sort(r.replace)
+	slices.Sort(t.replace)
 	return unread, nil
+}
+
+// refuse says why a capture can neither be read nor skipped, and what to do.
+func (t *target) refuse(name string, v *lake.Verdict, options string) error {
+	remedy := func(text string) string {
+		if t.database != nil {
+			return "a database cannot take it apart again; --init empties it, or name another one"
+		}
+		return text
+	}
+	switch v.Knowledge {
+	case lake.Known:
+		return fmt.Errorf("%s is in %s already, but damaged parts of it were dropped: %s", name, t.what, remedy("--replace reads it again"))
+	case lake.Differs:
+		return fmt.Errorf("%s is in %s already, read with other options (%s; now: %s): %s",
+			name, t.what, v.Import.Options, options, remedy("--replace puts the new result in its place"))
+	case lake.New, lake.Grown:
+	}
+	return fmt.Errorf("%s begins with what is in %s already as %s, it has grown: %s",
+		name, t.what, v.Name, remedy("--replace reads it whole and puts it in place of the old result"))
 }
 
 // hasIdentity reports whether an input can be read again, so that it is known by

@@ -17,6 +17,7 @@ import (
 	"weir/internal/config"
 	"weir/internal/confine"
 	"weir/internal/sensor"
+	"weir/store/neo4j"
 )
 
 // options are the command's flags.
@@ -37,8 +38,16 @@ type options struct {
 	noCompact  bool
 	logFile    string
 
-	filter    string
-	store     string
+	filter string
+	stores []string // as they were named
+	// dir is the store that is a directory, uri the one that is a database; ""
+	// for none. spoolDir is where records wait for the database.
+	dir, uri, spoolDir string
+	server             neo4j.Endpoint
+	passwordFile       string
+	spool              string // as it was named
+	spoolSize          config.Size
+
 	zeekLogs  string
 	zeekJSON  bool
 	ignore    bool // -C, Zeek's name for what is the default here
@@ -71,6 +80,10 @@ Captures are pcap or pcapng, plain, gzip or zstd. A directory stands for all
 captures in it, "-" for standard input. Several captures are read as one, merged
 by time. The words after the flags are a filter as tcpdump knows it.
 
+A store is a directory, a Neo4j database, or one of each. What goes to a database
+waits in a spool, a directory too, until the server has it: an outage loses nothing
+while the spool has room. What a run leaves there, the next one sends.
+
 A capture that is in the store already is skipped. Nothing of files is committed
 before the end: an interrupted run leaves nothing behind.
 
@@ -84,6 +97,10 @@ const examples = `  sensor -r capture.pcap                      read a capture i
   sensor -r day1.pcap.gz -r day2.pcap.gz      several captures, one stream
   sensor -r captures/ --store /data/weir      every capture of a directory
   sensor -r x.pcap tcp port 80                only what a BPF expression selects
+  sensor -r x.pcap --store neo4j://neo4j@graph:7687/neo4j
+                                              into Neo4j; the password is in $WEIR_NEO4J_PASSWORD
+  sensor -i eth0 --store /data/weir --store bolt+s://neo4j@graph --password-file /etc/weir/password
+                                              both at once
   sensor -r x.pcap --store none --zeek-logs . Zeek's logs, and no store
   tcpdump -w - | sensor -r -                  from a pipe
   sensor -i eth0                              an interface, until Ctrl-C
@@ -95,11 +112,13 @@ const examples = `  sensor -r capture.pcap                      read a capture i
 
 const exitCodes = `Exit codes:
   0    done; of an interface: all that was seen until the signal is stored
-  1    failed; of files nothing was committed. Of an interface: it is gone, or
-       records were lost; what was stored before stays
+  1    failed; of files nothing was committed, or it waits in the spool of a
+       database and the message says so. Of an interface: it is gone, or records
+       were lost; what was stored before stays
   2    wrong usage (flag, filter expression, unknown interface)
   3    done, but part of the input was skipped (truncated capture, unknown link type)
-  130  interrupted; of files nothing was committed, what came through a pipe is stored
+  130  interrupted; of files nothing was committed unless the message says so, what
+       came through a pipe is stored
 `
 
 func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
@@ -128,7 +147,7 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	o.addFlags(cmd.Flags())
 	command.CompleteFlags(cmd, map[string]cobra.CompletionFunc{
 		"read": command.Files(), "store": command.Directories, "zeek-logs": command.Directories,
-		"config": command.Files("toml"), "cpu-profile": command.Files(), "log-file": command.Files(),
+		"password-file": command.Files(), "spool": command.Directories, "config": command.Files("toml"), "cpu-profile": command.Files(), "log-file": command.Files(),
 		"interface": completeInterfaces, "user": command.Users, "sandbox": command.Words("on", "strict", "off"),
 	})
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -182,8 +201,6 @@ func (o *options) complete(flags *pflag.FlagSet, args []string) error {
 		return errors.New("--checksums and --no-checksums exclude each other")
 	case given["zeek-json"] && o.zeekJSON && o.zeekLogs == "":
 		return errors.New("--zeek-json needs --zeek-logs")
-	case o.store == "none" && (o.init || o.replace):
-		return errors.New("--init and --replace need a store")
 	case o.memory < sensor.MinMemory:
 		return fmt.Errorf("--memory %s is below the least, 128M", o.memory.String())
 	}
@@ -192,12 +209,8 @@ func (o *options) complete(flags *pflag.FlagSet, args []string) error {
 			return fmt.Errorf("--%s %s is not a time to wait", f.Name, f.Value)
 		}
 	}
-	if o.store == "" {
-		store, err := config.DefaultStore()
-		if err != nil {
-			return err
-		}
-		o.store = store
+	if err := o.chooseStores(given); err != nil {
+		return err
 	}
 	if err := o.checkLive(given); err != nil {
 		return err

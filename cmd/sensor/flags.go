@@ -19,6 +19,9 @@ import (
 // defaultActive is after how long an open connection yields an interim record.
 const defaultActive = time.Minute
 
+// defaultSpoolSize is how much may wait for a database.
+const defaultSpoolSize = 10e9
+
 // kernelBuffer is a size that, as tcpdump's -B, is in KiB where it has no unit.
 type kernelBuffer struct{ config.Size }
 
@@ -73,10 +76,14 @@ func (o *options) addTableFlags(f *pflag.FlagSet) {
 
 // addStoreFlags adds the flags of what is written.
 func (o *options) addStoreFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.store, "store", "", "`directory` of the store, or none (default $WEIR_STORE, else /var/lib/weir for root, else ~/.local/share/weir)")
+	f.StringArrayVar(&o.stores, "store", nil, "`store` to write to: a directory, or a Neo4j database as neo4j://user@host:7687/name, or none; may be repeated for one of each (default $WEIR_STORE, else /var/lib/weir for root, else ~/.local/share/weir)")
+	f.StringVar(&o.passwordFile, "password-file", "", "`file` with the password of the database's user (default: it is in $WEIR_NEO4J_PASSWORD)")
+	f.StringVar(&o.spool, "spool", "", "`directory` in which records wait for the database (default: one for each database below /var/lib/weir-spool for root, else ~/.local/share/weir-spool)")
+	o.spoolSize = defaultSpoolSize
+	f.Var(&o.spoolSize, "spool-size", "of interfaces and pipes, drop the oldest records that wait for the database where they take more than this")
 	f.StringVar(&o.sensor, "sensor", "", "`name` of this sensor in the store")
 	f.BoolVar(&o.init, "init", false, "empty the store first")
-	f.BoolVar(&o.replace, "replace", false, "replace what an earlier run stored of the same captures")
+	f.BoolVar(&o.replace, "replace", false, "replace what an earlier run stored of the same captures (directories)")
 	f.DurationVar(&o.publish, "publish", sensor.DefaultPublishEvery, "records become visible so often, or after 100,000 connections (interfaces and pipes)")
 	f.Var(&o.retain, "retain", "remove what is older than this from the store, as 90d; 0 keeps all")
 	f.Var(&o.maxSize, "max-size", "remove the oldest days where the store is larger than this; 0 keeps all")

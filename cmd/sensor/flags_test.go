@@ -35,12 +35,12 @@ func TestKeys(t *testing.T) {
 		"interface": `["eth0", "eth1"]`, "filter": `"udp port 53"`, "no-promiscuous": "true", "buffer-size": "1024",
 		"snapshot-length": "96", "checksums": "true", "workers": "3", "memory": `"2G"`, "tcp-timeout": `"1m"`,
 		"interactive-timeout": `"2m"`, "attempt-timeout": `"3s"`, "close-timeout": `"4s"`, "udp-timeout": `"5s"`,
-		"icmp-timeout": `"6s"`, "other-timeout": `"7s"`, "active-timeout": `"8s"`, "store": `"/data/weir"`,
+		"icmp-timeout": `"6s"`, "other-timeout": `"7s"`, "active-timeout": `"8s"`, "store": `["/data/weir", "bolt://neo4j@graph:7687/weir"]`,
 		"sensor": `"one"`, "publish": `"9s"`, "retain": `"90d"`, "max-size": `"200G"`, "no-compact": "true",
 		"zeek-logs": `"/data/log"`, "zeek-json": "true", "rotate": `"1h"`, "user": `"weir"`, "sandbox": `"strict"`,
-		"metrics": `"9464"`, "log-file": `"/data/sensor.log"`, "quiet": "true", "verbose": "true",
+		"password-file": `"/etc/weir/password"`, "spool": `"/data/spool"`, "spool-size": `"20G"`, "metrics": `"9464"`, "log-file": `"/data/sensor.log"`, "quiet": "true", "verbose": "true",
 	}
-	want := map[string]string{"buffer-size": "1MiB", "interface": "[eth0,eth1]"}
+	want := map[string]string{"buffer-size": "1MiB", "interface": "[eth0,eth1]", "store": "[/data/weir,bolt://neo4j@graph:7687/weir]"}
 	// What excludes another one, or is not for interfaces or files.
 	without := map[string]bool{"read": true, "no-checksums": true, "config": true, "init": true, "replace": true, "cpu-profile": true}
 	text := "[sensor]\n"

@@ -76,7 +76,8 @@ func (l *listening) signs(ctx context.Context) error {
 // moving returns a function that reports whether all that packets go through has
 // moved since it was called last: workers are done with further blocks, which
 // come several times a second, empty ones if need be, and none of those who
-// write is still at what it was at then.
+// write is still at what it was at then. The spool of a database is not among
+// them: nobody waits for it.
 func (l *listening) moving() func() bool {
 	steps := append(l.pipeline.Handing(), &l.writing)
 	if l.publisher != nil {
@@ -100,6 +101,9 @@ func (l *listening) registry() (*telemetry.Registry, error) {
 	if l.publisher != nil {
 		s.Store = l.publisher.Stats
 	}
+	if l.database != nil {
+		s.Spool = l.spoolStats
+	}
 	if l.logs != nil {
 		s.Logs = l.logs.Stats
 	}
@@ -114,6 +118,10 @@ func (l *listening) health() telemetry.Health {
 		live.Publication, live.StoreError = s.Last, s.Err
 	} else {
 		live.Publication = time.Now()
+	}
+	if l.database != nil {
+		s := l.spooling.Stats()
+		live.Spooled, live.SpoolError, live.ForwardError = &s.Last, s.Err, l.database.trouble()
 	}
 	if err := l.logErr.Load(); err != nil {
 		live.LogError = *err

@@ -41,11 +41,16 @@ type listening struct {
 	o  *options
 
 	src       *capture.Live
-	lake      *lake.Lake        // nil without a store
-	publisher *sensor.Publisher // nil without a store
-	logs      *zeeklog.Live     // nil without Zeek's logs
-	metrics   net.Listener      // nil without metrics
-	pipeline  *sensor.Pipeline
+	lake      *lake.Lake        // nil without one
+	publisher *sensor.Publisher // nil without a lake
+	// database is nil without one; then the following are, too.
+	database *database
+	spooling *sensor.Publisher // into the spool
+	aside    *sensor.Aside     // in front of it, so that nobody waits for its disk
+
+	logs     *zeeklog.Live // nil without Zeek's logs
+	metrics  net.Listener  // nil without metrics
+	pipeline *sensor.Pipeline
 
 	hup   chan os.Signal // SIGHUP; two that nobody has seen are one
 	again chan struct{}  // holds a value when the store's limits have changed
@@ -93,15 +98,21 @@ func listen(ctx context.Context, o *options, stdout, stderr io.Writer) (err erro
 		}
 		return errors.Join(fmt.Errorf("give up privileges: %w", err), l.abandon())
 	}
+	if l.database != nil {
+		// As the user that the process is now, whose files its own will be.
+		if err := l.database.start(o.spoolSize, true); err != nil {
+			return errors.Join(err, l.abandon())
+		}
+	}
 	if len(report.Missing) > 0 {
 		l.log.Warn("the sandbox is not complete", slog.Any("sandbox", report))
 	}
 	l.ready()
 	l.log.Info("listening", slog.String("interfaces", strings.Join(o.interfaces, ",")),
-		slog.String("store", o.store), slog.Any("sandbox", report))
+		slog.String("store", o.places()), slog.Any("sandbox", report))
 	err = l.run(ctx)
 	if !o.quiet {
-		summarize(stdout, l.src.Stats(), l.pipeline.Stats(), l.lost(), time.Since(l.began), o)
+		summarize(stdout, l.src.Stats(), l.pipeline.Stats(), l.reports(), time.Since(l.began), o)
 	}
 	return errors.Join(err, l.gone, l.closeLog())
 }
@@ -167,7 +178,11 @@ func (l *listening) run(ctx context.Context) error {
 	l.stopping()
 	halt()
 	stop()
-	return errors.Join(err, helpers.Wait(), l.src.Close(), l.finish())
+	err = errors.Join(err, helpers.Wait(), l.src.Close(), l.finish())
+	if l.database != nil {
+		err = errors.Join(err, l.leaveDatabase(ctx))
+	}
+	return err
 }
 
 // helpers are what goes on beside the pipeline.
@@ -175,6 +190,9 @@ func (l *listening) helpers() []func(context.Context) error {
 	list := []func(context.Context) error{l.reloads, l.signs, l.flushMessages}
 	if l.publisher != nil {
 		list = append(list, l.publisher.Run)
+	}
+	if l.database != nil {
+		list = append(list, l.aside.Run, l.spooling.Run, l.database.run)
 	}
 	if l.logs != nil {
 		list = append(list, l.flushLogs)
@@ -201,6 +219,9 @@ func (l *listening) finish() error {
 	if l.publisher != nil {
 		errs = append(errs, l.publisher.Commit())
 	}
+	if l.database != nil {
+		errs = append(errs, l.finishSpool())
+	}
 	if l.logs != nil {
 		errs = append(errs, l.logs.Close(time.Now()))
 		if n := l.logs.Stats().Lost; n > 0 {
@@ -215,10 +236,49 @@ func (l *listening) ready() {
 	l.notify(systemd.Ready("listening on " + strings.Join(l.o.interfaces, ", ")))
 }
 
-// lost returns what the store did not take.
-func (l *listening) lost() lake.Records {
-	if l.publisher == nil {
-		return lake.Records{}
+// finishSpool puts the last records for the database into the spool.
+func (l *listening) finishSpool() error {
+	err := l.aside.Flush()
+	if cerr := l.spooling.Commit(); err == nil {
+		err = cerr
 	}
-	return l.publisher.Stats().Lost
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	return nil
+}
+
+// leaveDatabase sends what is left, as far as that takes a short time, and says
+// what the database will not have. What stays in the spool is not lost.
+func (l *listening) leaveDatabase(ctx context.Context) error {
+	ctx, stop := context.WithTimeout(ctx, drainAtEnd)
+	defer stop()
+	if err := l.database.drain(ctx, "", drainAtEnd, io.Discard); err != nil {
+		if why := l.database.forward.Stats().Err; why != nil {
+			err = why
+		}
+		l.log.Warn("the next run of a sensor with this store sends what is left in the spool",
+			slog.String("spool", l.o.spoolDir), slog.Any("err", err))
+	}
+	return errors.Join(lossOf(l.spoolStats()), l.database.db.Close())
+}
+
+// spoolStats says what became of the records for the database.
+func (l *listening) spoolStats() sensor.SpoolStats {
+	return sensor.SpoolStats{
+		Publish: l.spooling.Stats(), Queue: l.aside.Dropped(), Forward: l.database.stats(),
+	}
+}
+
+// reports says what became of the records for each store.
+func (l *listening) reports() []storeReport {
+	var list []storeReport
+	if l.publisher != nil {
+		list = append(list, storeReport{store: l.o.dir, lost: l.publisher.Stats().Lost})
+	}
+	if l.database != nil {
+		s := l.spoolStats()
+		list = append(list, storeReport{store: l.database.db.Location(), lost: s.Lost(), waits: l.database.waits()})
+	}
+	return list
 }

@@ -24,6 +24,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if errors.Is(err, errStored) {
 		return command.Interrupted
 	}
+	if spooled, ok := errors.AsType[*spooledError](err); ok && errors.Is(err, context.Canceled) {
+		fmt.Fprintln(stderr, "sensor: interrupted;", spooled.what())
+		return command.Interrupted
+	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(stderr, "sensor: interrupted, nothing was committed")
 		return command.Interrupted

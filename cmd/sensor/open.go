@@ -4,9 +4,11 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -36,8 +38,13 @@ func (l *listening) open(ctx context.Context) (err error) {
 	if l.src, err = capture.Listen(cfg); err != nil {
 		return inputError(err)
 	}
-	if l.o.store != "none" {
+	if l.o.dir != "" {
 		if err := l.openStore(account); err != nil {
+			return err
+		}
+	}
+	if l.o.uri != "" {
+		if err := l.openDatabase(ctx, account); err != nil {
 			return err
 		}
 	}
@@ -55,6 +62,9 @@ func (l *listening) open(ctx context.Context) (err error) {
 	pipeline.Active, pipeline.Prompt = l.o.active, true
 	if l.publisher != nil {
 		pipeline.Sinks = append(pipeline.Sinks, l.publisher)
+	}
+	if l.aside != nil {
+		pipeline.Sinks = append(pipeline.Sinks, l.aside)
 	}
 	if l.logs != nil {
 		pipeline.Sinks = append(pipeline.Sinks, l.logs)
@@ -87,42 +97,107 @@ func (l *listening) openLog(account confine.Account) (err error) {
 
 // openStore opens the store, which belongs to the user that the process becomes.
 func (l *listening) openStore(account confine.Account) (err error) {
-	l.lake, err = lake.Open(l.o.store, lake.Config{Create: true, Version: buildVersion(), Logger: l.log})
+	l.lake, err = lake.Open(l.o.dir, lake.Config{Create: true, Version: buildVersion(), Logger: l.log})
 	if err != nil {
 		return err
 	}
-	if err := l.handOver(account); err != nil {
+	l.publisher, err = l.publishTo(l.lake, account, sensor.PublishConfig{Log: l.log})
+	return err
+}
+
+// queueShare is the part of the memory cap that records take which wait for the
+// spool's disk.
+const queueShare = 1.0 / 16
+
+// openDatabase connects to the database and opens its spool. What is wrong with
+// it for good ends the start; a server that is down does not.
+func (l *listening) openDatabase(ctx context.Context, account confine.Account) error {
+	if err := l.reach(ctx); err != nil {
 		return err
 	}
-	w, err := l.lake.Begin(lake.Import{
+	db, err := l.o.dial(ctx, l.log, true)
+	if err != nil {
+		return err
+	}
+	l.database = &database{db: db, log: l.log}
+	if l.database.spool, err = l.o.openSpool(l.log); err != nil {
+		return err
+	}
+	if l.spooling, err = l.publishTo(l.database.spool, account, sensor.PublishConfig{
+		Log:       l.log.With(slog.String("spool", l.o.spoolDir)),
+		Published: func() { l.database.forward.Wake() },
+	}); err != nil {
+		return err
+	}
+	l.aside = sensor.NewAside(l.spooling, int64(queueShare*float64(l.o.memory)))
+	return nil
+}
+
+// named reports whether there are host names to look up on the way to the database:
+// a cluster names its members.
+func (o *options) named() bool { return net.ParseIP(o.server.Host) == nil || o.server.Routing }
+
+// nameWait is how long is waited for name servers before they count as down.
+const nameWait = 2 * time.Second
+
+// reach makes the server reachable also for the confined process, by the same way
+// that is tried now, and refuses a name that nobody knows. Name servers that do not
+// answer may do so later.
+func (l *listening) reach(ctx context.Context) error {
+	if l.o.server.TLS {
+		// From here on they are in memory.
+		if _, err := x509.SystemCertPool(); err != nil {
+			return fmt.Errorf("load the certificates of authorities: %w", err)
+		}
+	}
+	if !l.o.named() {
+		return nil
+	}
+	if l.o.sandbox != confine.Off {
+		// The driver has no resolver of its own.
+		net.DefaultResolver = confine.Resolver()
+	}
+	ctx, cancel := context.WithTimeout(ctx, nameWait)
+	defer cancel()
+	_, err := net.DefaultResolver.LookupHost(ctx, l.o.server.Host)
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+		return fmt.Errorf("%s: unknown host %s", l.o.uri, l.o.server.Host)
+	}
+	return nil
+}
+
+// publishTo begins an import of the interfaces.
+func (l *listening) publishTo(to *lake.Lake, account confine.Account, cfg sensor.PublishConfig) (*sensor.Publisher, error) {
+	if err := l.handOver(to.Path(), account); err != nil {
+		return nil, err
+	}
+	w, err := to.Begin(lake.Import{
 		Sensor: l.o.sensor, Source: "live", Options: l.o.fingerprint(),
 		Inputs: interfaceInputs(l.o.interfaces),
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	l.publisher = sensor.NewPublisher(w, sensor.PublishConfig{
-		Every: l.o.publish, Log: l.log,
-		Describe: func() lake.Final { return lake.Final{Packets: l.src.Stats().Packets} },
-	})
-	return nil
+	cfg.Every = l.o.publish
+	cfg.Describe = func() lake.Final { return lake.Final{Packets: l.src.Stats().Packets} }
+	return sensor.NewPublisher(w, cfg), nil
 }
 
-// handOver gives the store to the user that root becomes. From then on everybody
+// handOver gives a store to the user that root becomes. From then on everybody
 // who writes into it as root leaves the files to that user.
-func (l *listening) handOver(account confine.Account) error {
+func (l *listening) handOver(store string, account confine.Account) error {
 	if os.Geteuid() != 0 || account.UID == 0 {
 		return nil
 	}
-	info, err := os.Stat(l.o.store)
+	info, err := os.Stat(store)
 	if err != nil {
 		return err
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == account.UID {
 		return nil
 	}
-	l.log.Info("the store is given to the user that the sensor becomes", slog.String("user", account.Name))
-	return lake.Give(l.o.store, account.UID, account.GID)
+	l.log.Info("the store is given to the user that the sensor becomes", slog.String("store", store), slog.String("user", account.Name))
+	return lake.Give(store, account.UID, account.GID)
 }
 
 // interfaceInputs describes interfaces as inputs of an import.
@@ -169,7 +244,12 @@ func (l *listening) confinement() confine.Config {
 		}
 	}
 	if l.lake != nil {
-		add(&c.ReadWrite, l.o.store)
+		add(&c.ReadWrite, l.o.dir)
+	}
+	if l.database != nil {
+		add(&c.ReadWrite, l.o.spoolDir)
+		c.ConnectTCP = append(c.ConnectTCP, l.o.server.Port)
+		c.LookUp = l.o.named()
 	}
 	if l.logs != nil {
 		add(&c.ReadWrite, l.o.zeekLogs)
@@ -193,8 +273,13 @@ func (l *listening) abandon() error {
 	if l.src != nil {
 		errs = append(errs, l.src.Close())
 	}
-	if l.publisher != nil {
-		errs = append(errs, l.publisher.Abort())
+	for _, p := range []*sensor.Publisher{l.publisher, l.spooling} {
+		if p != nil {
+			errs = append(errs, p.Abort())
+		}
+	}
+	if l.database != nil {
+		errs = append(errs, l.database.db.Close())
 	}
 	if l.logs != nil {
 		errs = append(errs, l.logs.Close(time.Now()))

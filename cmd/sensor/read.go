@@ -29,19 +29,17 @@ type reading struct {
 	stdout, stderr io.Writer
 
 	reader  *capture.Reader
-	lake    *lake.Lake
-	writer  *lake.Writer
+	targets []*target
 	logs    *zeeklog.Logs
-	replace []string // imports that the new one replaces
 	cancel  context.CancelFunc
 	failed  atomic.Pointer[error] // of the sink that failed first
+	// signaled is done when somebody wants the program to end.
+	signaled context.Context
 
 	// lasting is set where nothing can be read again: what came through a pipe
-	// becomes visible while it goes on, by way of publisher, and a signal ends it
-	// like its end.
-	lasting   bool
-	publisher *sensor.Publisher // nil without a store, or if not lasting
-	ended     atomic.Bool       // the input was read to its end
+	// becomes visible while it goes on, and a signal ends it like its end.
+	lasting bool
+	ended   atomic.Bool // the input was read to its end
 }
 
 // sink ends the reading when it fails.
@@ -88,11 +86,44 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 	if names, err = r.distinct(names); err != nil {
 		return err
 	}
-	if names, err = r.unread(names); err != nil || len(names) == 0 {
+	// Where nothing can be read again, the spool of a database has a bound.
+	lasting := !slices.ContainsFunc(names, hasIdentity)
+	targets, err := o.targets(ctx, r.log, lasting, stdin, stderr)
+	if err != nil {
 		return err
 	}
-	r.lasting = !slices.ContainsFunc(names, hasIdentity)
-	signaled := ctx
+	defer func() {
+		if cerr := closeTargets(targets); err == nil {
+			err = cerr
+		}
+	}()
+	passes, err := r.plan(ctx, targets, names)
+	if err != nil {
+		return err
+	}
+	partial := false
+	for _, p := range passes {
+		one := &reading{
+			o: o, log: r.log, stdout: stdout, stderr: stderr, targets: p.targets,
+			lasting: !slices.ContainsFunc(p.names, hasIdentity), signaled: ctx,
+		}
+		err := one.read(ctx, p.names, stdin)
+		if errors.Is(err, command.ErrPartial) {
+			partial = true
+		} else if err != nil {
+			return err
+		}
+	}
+	if partial {
+		return command.ErrPartial
+	}
+	return nil
+}
+
+// read reads captures as one stream and commits the result.
+func (r *reading) read(ctx context.Context, names []string, stdin io.Reader) (err error) {
+	o, stderr := r.o, r.stderr
+	signaled := r.signaled
 	if r.lasting {
 		// The signal ends the input, not what is made of it.
 		ctx = context.WithoutCancel(ctx)
@@ -115,7 +146,7 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 			err = cerr
 		}
 	}()
-	if err := r.openSinks(names); err != nil {
+	if err := r.openSinks(ctx); err != nil {
 		return err
 	}
 	defer func() {
@@ -142,26 +173,12 @@ func readCaptures(ctx context.Context, o *options, stdin io.Reader, stdout, stde
 // read is stored, and that has been said.
 var errStored = errors.New("interrupted")
 
-// openSinks opens the store and the logs, after everything else was checked.
-func (r *reading) openSinks(names []string) (err error) {
-	if r.o.store != "none" {
-		r.lake, err = lake.Open(r.o.store, lake.Config{Create: true, Version: buildVersion(), Logger: r.log})
-		if err != nil {
+// openSinks opens the stores and the logs, after everything else was checked.
+func (r *reading) openSinks(ctx context.Context) (err error) {
+	for _, t := range r.targets {
+		if err := t.begin(ctx, r); err != nil {
+			r.abort()
 			return err
-		}
-		source := "capture"
-		if r.lasting {
-			source = "stdin"
-		}
-		if r.writer, err = r.lake.Begin(lake.Import{
-			Sensor: r.o.sensor, Source: source, Options: r.o.fingerprint(),
-		}); err != nil {
-			return err
-		}
-		if r.lasting {
-			r.publisher = sensor.NewPublisher(r.writer, sensor.PublishConfig{
-				Every: r.o.publish, Describe: r.describe, Strict: true, Log: r.log,
-			})
 		}
 	}
 	if r.o.zeekLogs != "" {
@@ -178,8 +195,8 @@ func (r *reading) abort() {
 	if r.logs != nil {
 		r.logs.Abort()
 	}
-	if r.writer != nil {
-		if err := r.writer.Abort(); err != nil {
+	for _, t := range r.targets {
+		if err := t.abort(); err != nil {
 			r.log.Warn("drop what was not committed", slog.Any("err", err))
 		}
 	}
@@ -191,11 +208,8 @@ func (r *reading) run(ctx context.Context) error {
 	if r.lasting {
 		cfg.Active, cfg.Prompt = r.o.active, true
 	}
-	switch {
-	case r.publisher != nil:
-		cfg.Sinks = append(cfg.Sinks, sink{r.publisher, r.fail})
-	case r.writer != nil:
-		cfg.Sinks = append(cfg.Sinks, sink{r.writer, r.fail})
+	for _, t := range r.targets {
+		cfg.Sinks = append(cfg.Sinks, sink{t.sink(), r.fail})
 	}
 	if r.logs != nil {
 		cfg.Sinks = append(cfg.Sinks, sink{r.logs, r.fail})
@@ -225,35 +239,49 @@ func (r *reading) run(ctx context.Context) error {
 		return nil
 	}
 	partial := isPartial(stats)
-	if err := r.commit(); err != nil {
+	took := time.Since(began)
+	if err := r.commit(ctx); err != nil {
 		return err
 	}
+	err = r.send(ctx)
 	if !r.o.quiet {
-		summarize(r.stdout, stats, p.Stats(), lake.Records{}, time.Since(began), r.o)
+		summarize(r.stdout, stats, p.Stats(), r.reports(), took, r.o)
 	}
-	if partial {
+	if err == nil && partial {
 		return command.ErrPartial
 	}
-	return nil
+	return err
 }
 
-// commit makes the result visible: in the store first, since giving the finished
+// send has databases take what was committed.
+func (r *reading) send(ctx context.Context) error {
+	var errs []error
+	for _, t := range r.targets {
+		errs = append(errs, t.send(ctx, r))
+	}
+	return errors.Join(errs...)
+}
+
+func (r *reading) reports() []storeReport {
+	var list []storeReport
+	for _, t := range r.targets {
+		list = append(list, t.report())
+	}
+	return list
+}
+
+// commit makes the result visible: in the stores first, since giving the finished
 // logs their names is all that is left to do then.
-func (r *reading) commit() error {
+func (r *reading) commit(ctx context.Context) error {
 	if r.logs != nil {
 		if err := r.logs.Finish(); err != nil {
 			return err
 		}
 	}
-	var err error
-	switch {
-	case r.publisher != nil:
-		err = r.publisher.Commit()
-	case r.writer != nil:
-		err = r.writer.Commit(r.describe())
-	}
-	if err != nil {
-		return err
+	for _, t := range r.targets {
+		if err := t.commit(ctx, r); err != nil {
+			return err
+		}
 	}
 	if r.logs == nil {
 		return nil
@@ -265,9 +293,10 @@ func (r *reading) commit() error {
 	return err
 }
 
-// pump reads to the end, and publishes meanwhile where the input goes on for long.
+// pump reads to the end. Where the input goes on for long, it publishes meanwhile,
+// and has databases take what was published.
 func (r *reading) pump(ctx context.Context, p *sensor.Pipeline) error {
-	if r.publisher == nil {
+	if !r.lasting {
 		return p.Run(ctx, r.reader)
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -277,7 +306,12 @@ func (r *reading) pump(ctx context.Context, p *sensor.Pipeline) error {
 		defer stop()
 		return p.Run(ctx, r.reader)
 	})
-	g.Go(func() error { return r.publisher.Run(publishing) })
+	for _, t := range r.targets {
+		g.Go(func() error { return t.publisher.Run(publishing) })
+		if t.database != nil {
+			g.Go(func() error { return t.database.run(publishing) })
+		}
+	}
 	return g.Wait()
 }
 
@@ -291,10 +325,10 @@ func isPartial(stats capture.Stats) bool {
 	return stats.Damaged > 0
 }
 
-// describe returns what is known of the input so far.
-func (r *reading) describe() lake.Final {
+// describe returns what a store is told of the input so far.
+func (r *reading) describe(t *target) lake.Final {
 	stats := r.reader.Stats()
-	final := lake.Final{Packets: stats.Packets, Truncated: isPartial(stats), Replace: r.replace}
+	final := lake.Final{Packets: stats.Packets, Truncated: isPartial(stats), Replace: t.replace}
 	if !r.ended.Load() {
 		return final
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"weir/internal/command/commandtest"
+	"weir/internal/neo4jtest"
 	"weir/internal/traffic"
 	"weir/store/lake"
 )
@@ -21,12 +22,18 @@ import (
 var update = flag.Bool("update", false, "rewrite golden files in the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(withServer{m}, map[string]func(){
 		"sensor":  main,
 		"traffic": writeTraffic,
 		"rows":    printRows,
 	})
 }
+
+// withServer ends the server that tests share.
+type withServer struct{ m *testing.M }
+
+// Run implements testscript.TestingM.
+func (w withServer) Run() int { return neo4jtest.Main(w.m) }
 
 func TestScripts(t *testing.T) {
 	params := commandtest.Params(*update)

@@ -14,9 +14,16 @@ import (
 	"weir/store/lake"
 )
 
-// summarize prints what was read and what came out of it; lost is what the store
-// did not take.
-func summarize(w io.Writer, in capture.Stats, out sensor.Stats, lost lake.Records, took time.Duration, o *options) {
+// storeReport is what became of the records for a store.
+type storeReport struct {
+	store string
+	// lost is what it did not take, waits says what it will be sent later.
+	lost  lake.Records
+	waits string
+}
+
+// summarize prints what was read and what came out of it.
+func summarize(w io.Writer, in capture.Stats, out sensor.Stats, stores []storeReport, took time.Duration, o *options) {
 	seconds := max(took.Seconds(), 1e-9)
 	fmt.Fprintf(w, "packets      %d (%d bytes) in %.2f s, %.0f packets/s\n",
 		in.Packets, in.Bytes, took.Seconds(), float64(in.Packets)/seconds)
@@ -45,10 +52,13 @@ func summarize(w io.Writer, in capture.Stats, out sensor.Stats, lost lake.Record
 		intel[i] = fmt.Sprintf("%s %d", k.Name, out.Intel[i])
 	}
 	fmt.Fprintf(w, "intel        %s\n", strings.Join(intel, ", "))
-	if o.store != "none" {
-		fmt.Fprintf(w, "store        %s", o.store)
-		if lost != (lake.Records{}) {
-			fmt.Fprintf(w, ", without %d records of connections and %d of intel that it did not take", lost.Conns, lost.Intel)
+	for _, s := range stores {
+		fmt.Fprintf(w, "store        %s", s.store)
+		if s.lost != (lake.Records{}) {
+			fmt.Fprintf(w, ", without %d records of connections and %d of intel that it did not take", s.lost.Conns, s.lost.Intel)
+		}
+		if s.waits != "" {
+			fmt.Fprintf(w, "; %s", s.waits)
 		}
 		fmt.Fprintln(w)
 	}

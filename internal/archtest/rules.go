@@ -53,7 +53,7 @@ func Weir() *Rules {
 			"internal/term":      nil,
 			// What puts them together.
 			"internal/sensor": {
-				"capture", "flowtable", "reassembly", "dissect", "internal/zeeklog", "store", "store/lake",
+				"capture", "flowtable", "reassembly", "dissect", "internal/zeeklog", "store", "store/lake", "store/neo4j",
 				"internal/flow", "internal/telemetry",
 			},
 			"internal/importer": {"store", "store/lake", "internal/flow", "internal/telemetry"},
@@ -76,7 +76,7 @@ func Weir() *Rules {
 			"internal/traffic":             nil,
 			"internal/traffic/gen":         {"internal/traffic"},
 			"internal/bench":               {"internal/traffic"},
-			"internal/testrun":             nil,
+			"internal/testrun":             {"internal/neo4jtest"},
 			"internal/nettest":             nil,
 			"internal/neo4jtest":           nil,
 		},
@@ -98,7 +98,7 @@ func Weir() *Rules {
 			"github.com/elastic/go-seccomp-bpf":         {Packages: []string{"internal/confine"}},
 			"github.com/landlock-lsm/go-landlock":       {Packages: []string{"internal/confine"}},
 			"kernel.org/pub/linux/libs/security/libcap": {Packages: []string{"internal/confine"}},
-			"github.com/google/go-cmp":                  {Tests: true},
+			"github.com/google/go-cmp":                  {Packages: []string{"store/storetest"}, Tests: true},
 			"github.com/rogpeppe/go-internal":           {Packages: []string{"internal/command/commandtest"}, Tests: true},
 		},
 		StandardOnly: []string{

@@ -4,6 +4,7 @@ package confine_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -46,6 +48,8 @@ type orders struct {
 	// Connect is set.
 	Port, OtherPort int
 	Connect         bool
+	// ResolvConf is put in place of the file that says whom to ask for host names.
+	ResolvConf string
 	// Churn has threads begin and end all the time.
 	Churn bool
 }
@@ -71,6 +75,14 @@ func child() int {
 			return 1
 		}
 		return 0
+	}
+	if o.ResolvConf != "" {
+		// The mounts are the child's own.
+		err := errors.Join(unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""),
+			unix.Mount(o.ResolvConf, "/etc/resolv.conf", "", unix.MS_BIND, ""))
+		if err != nil {
+			return fail(err)
+		}
 	}
 	ring, err := openRing(o.Ring)
 	if err != nil {
@@ -117,6 +129,10 @@ func child() int {
 			answer = texts(errs)
 		case "work":
 			answer = texts(works(&o, ring, hup))
+		case "look up":
+			addrs, err := confine.Resolver().LookupHost(context.Background(), testHost)
+			answer = texts(map[string]error{"error": err})
+			answer["addresses"] = strings.Join(addrs, " ")
 		case "threads":
 			threads.start(40)
 			answer = map[string]string{}

@@ -31,6 +31,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -90,9 +91,12 @@ type Config struct {
 	// A rule for a file below /proc lasts only until the kernel forgets the name:
 	// name /proc itself, or keep the file open.
 	ReadOnly []string
-	// ConnectTCP are the ports to which TCP connections may be made. Host names
-	// cannot be looked up by DNS afterwards.
+	// ConnectTCP are the ports to which TCP connections may be made.
 	ConnectTCP []uint16
+	// LookUp keeps what [Resolver] needs to look up host names: the port of DNS for
+	// TCP connections, and the files that say whom to ask. Without it there are only
+	// addresses, and the names of /etc/hosts.
+	LookUp bool
 }
 
 // SystemFiles returns what may be read in any case: counters of interfaces, time
@@ -116,10 +120,8 @@ func (c *Config) Validate() error {
 			}
 		}
 	}
-	for _, port := range c.ConnectTCP {
-		if port == 0 {
-			return errors.New("there is no TCP port 0 to connect to")
-		}
+	if slices.Contains(c.ConnectTCP, 0) {
+		return errors.New("there is no TCP port 0 to connect to")
 	}
 	account, err := Lookup(c.User)
 	if err != nil {
@@ -231,6 +233,9 @@ func Enter(c Config) (Report, error) {
 	}
 	if c.Sandbox == Off {
 		return r, nil
+	}
+	if c.LookUp {
+		c = c.withLookUp()
 	}
 	if err := r.sandbox(&c); err != nil {
 		return r, err

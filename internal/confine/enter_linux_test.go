@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weir/internal/confine"
+	"weir/internal/nettest"
 )
 
 // process is a child that runs.
@@ -102,6 +104,9 @@ func start(t *testing.T, o orders, uid uint32, caps ...uintptr) *process {
 	cmd.Env = append(os.Environ(), childVariable+"="+string(orders), "NOTIFY_SOCKET="+socket, "GOTRACEBACK=all")
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: caps, Pdeathsig: syscall.SIGKILL}
+	if o.ResolvConf != "" {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWNS
+	}
 	if uid != 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}
 	}
@@ -319,6 +324,41 @@ func TestEnterConnects(t *testing.T) {
 	}
 	p.threads(54321)
 	p.refused("tcp connection")
+}
+
+// testHost is a name that only the test's own name server knows.
+const testHost = "graph.weir.test."
+
+// A store's server may come back with another address: its name can be looked up
+// also later, and nothing else is possible than before.
+func TestEnterLooksUp(t *testing.T) {
+	needRoot(t)
+	var last atomic.Uint32
+	file := nettest.NameServer(t, testHost, func() [4]byte { return [4]byte{192, 0, 2, byte(last.Load())} })
+	for _, tc := range []struct {
+		name   string
+		lookUp bool
+		want   string
+	}{
+		{"with", true, "192.0.2.8"},
+		{"without", false, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			last.Store(7)
+			p := start(t, orders{
+				Connect: true, ResolvConf: file,
+				Config: &confine.Config{User: "54321", Sandbox: confine.Strict, LookUp: tc.lookUp},
+			}, 0)
+			if p.hello.Err != "" {
+				t.Fatal(p.hello.Err)
+			}
+			last.Store(8)
+			if got := p.order("look up"); got["addresses"] != tc.want || (got["error"] == "") != tc.lookUp {
+				t.Errorf("look up: %q, want %q", got, tc.want)
+			}
+			p.refused("tcp connection")
+		})
+	}
 }
 
 // What cannot work later is said at once.

@@ -20,3 +20,6 @@ func Assemble(table *arch.Info, pid int, connect bool) ([]bpf.Instruction, error
 
 // Known returns those of the calls that a machine has.
 func Known(table *arch.Info) []string { return known(table, allowedCalls()) }
+
+// LookUpFiles returns the files that say how names are looked up.
+func LookUpFiles(etc string) []string { return lookUpFiles(etc) }

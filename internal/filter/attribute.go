@@ -121,7 +121,7 @@ type flowAttribute struct {
 	max int64
 	// key attributes are the same for all connections of a flow.
 	key bool
-	// column is the lake's column; "" where the lake has none yet.
+	// column is the lake's column.
 	column string
 }
 
@@ -184,11 +184,11 @@ func flowAttributes() []flowAttribute {
 		{attr: attrDuration, column: "duration", Attribute: Attribute{
 			Name: "duration", Type: Duration, Help: "time between the first and the last packet",
 		}},
-		{attr: attrTimesStart, Attribute: Attribute{
+		{attr: attrTimesStart, column: "times", Attribute: Attribute{
 			Name: "times.start", Aliases: []string{"times"}, Type: Time, Set: true,
 			Help: "starts of the time slots in which the flow was active",
 		}},
-		{attr: attrTimesDuration, Attribute: Attribute{
+		{attr: attrTimesDuration, column: "times", Attribute: Attribute{
 			Name: "times.duration", Type: Duration, Set: true, Help: "widths of these time slots",
 		}},
 		{attr: attrConnState, column: "conn_state", Attribute: Attribute{
@@ -207,9 +207,6 @@ func flowAttributes() []flowAttribute {
 	for i := range list {
 		list[i].Operators = operatorNames(list[i].Type)
 		list[i].Stores = []string{"lake", "neo4j"}
-		if list[i].column == "" {
-			list[i].Stores = []string{"neo4j"}
-		}
 	}
 	return list
 }

@@ -15,6 +15,7 @@ import (
 
 	"weir/internal/filter"
 	"weir/internal/flow"
+	"weir/store/storetest"
 )
 
 var update = flag.Bool("update", false, "rewrite the generated parts of docs/filters.md")
@@ -65,37 +66,40 @@ func flowsTable() string {
 	}
 	var b strings.Builder
 	b.WriteString("| flow | src.addr | dst.addr | proto | dport | type | connections | intel |\n|---|---|---|---|---|---|---|---|\n")
-	for _, f := range fixedFlows() {
+	for _, x := range storetest.Examples() {
 		var conns, intel []string
-		for _, c := range f.conns {
-			conns = append(conns, c.describe())
+		for i := range x.Conns {
+			conns = append(conns, describeConn(&x.Conns[i]))
 		}
-		for i := range f.intel {
-			intel = append(intel, describe(&f.intel[i]))
+		for i := range x.Intel {
+			intel = append(intel, describe(&x.Intel[i].Intel))
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", f.name, f.src, f.dst, f.proto, port(f.dport), port(f.typ),
+		f := storetest.FlowOf(&x.Conns[0].Tuple)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", x.Name, f.Src, f.Dst, f.Proto, port(f.Dport), port(f.Type),
 			strings.Join(conns, "<br>"), strings.Join(intel, "<br>"))
 	}
 	return b.String()
 }
 
-// describe says what there is to know of a connection, in a few words.
-func (c *fixedConn) describe() string {
-	at := func(seconds int64) string { return seen(seconds).Std().UTC().Format(time.TimeOnly) }
-	parts := []string{at(c.first)}
-	if c.last != c.first {
-		parts[0] += " to " + at(c.last)
+// describeConn says what there is to know of a connection, in a few words.
+func describeConn(c *storetest.Conn) string {
+	f := storetest.FlowOf(&c.Tuple)
+	at := func(t flow.Time) string { return t.Std().Format(time.TimeOnly) }
+	parts := []string{at(c.First)}
+	if c.Last != c.First {
+		parts[0] += " to " + at(c.Last)
 	}
-	for _, part := range []struct {
-		name  string
-		value *uint16
-	}{{"sport", c.sport}, {"code", c.code}, {"vlan", c.vlan}} {
-		if part.value != nil {
-			parts = append(parts, part.name+" "+number(part.value))
-		}
+	if f.Dport != nil {
+		parts = append(parts, fmt.Sprintf("sport %d", c.Sport))
 	}
-	parts = append(parts, fmt.Sprintf("%d and %d bytes", c.csbytes, c.scbytes))
-	for _, s := range []string{c.state, c.service, c.sensor} {
+	if f.Type != nil {
+		parts = append(parts, fmt.Sprintf("code %d", c.Code))
+	}
+	if c.VLAN != 0 {
+		parts = append(parts, fmt.Sprintf("vlan %d", c.VLAN))
+	}
+	parts = append(parts, fmt.Sprintf("%d and %d bytes", c.CSBytes, c.SCBytes))
+	for _, s := range []string{c.State.String(), c.Service, c.Sensor} {
 		if s != "" {
 			parts = append(parts, s)
 		}

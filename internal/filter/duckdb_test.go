@@ -10,18 +10,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	_ "github.com/duckdb/duckdb-go/v2"
 
 	"weir/internal/filter"
 	"weir/internal/flow"
+	"weir/store/storetest"
 )
 
-// fixedNow is the present of relative times in tests.
-var fixedNow = time.Date(2020, 1, 1, 12, 0, 0, 0, time.UTC)
-
-func options() filter.Options { return filter.Options{Now: fixedNow, Zone: time.UTC} }
+func options() filter.Options { return storetest.Options() }
 
 func openDuckDB(t *testing.T) *sql.DB {
 	t.Helper()
@@ -60,35 +57,63 @@ func sqlAddr(a flow.Addr) string { return fmt.Sprintf("from_hex('%x')", a[:]) }
 
 func seconds(micros int64) string { return fmt.Sprintf("(%d::DOUBLE / 1e6)", micros) }
 
+// number is a number, or NULL.
+func number(n *uint16) string {
+	if n == nil {
+		return "NULL"
+	}
+	return strconv.FormatUint(uint64(*n), 10)
+}
+
 // load makes tables like the lake's views.
-func load(t *testing.T, db *sql.DB, conns []conn, records []record) {
+func load(t *testing.T, db *sql.DB, d *storetest.Data) {
 	t.Helper()
 	exec(t, db, `CREATE TABLE conn (src VARCHAR, dst VARCHAR, src_bin BLOB, dst_bin BLOB, proto VARCHAR,
 		sport INTEGER, dport INTEGER, type INTEGER, code INTEGER, service VARCHAR, conn_state VARCHAR,
 		sensor VARCHAR, vlan INTEGER, count BIGINT, cspkts BIGINT, scpkts BIGINT, csbytes BIGINT, scbytes BIGINT,
 		firstseen TIMESTAMPTZ, lastseen TIMESTAMPTZ, uid BIGINT)`)
 	var rows []string
-	for i := range conns {
-		c := &conns[i]
+	for i := range d.Conns {
+		c := &d.Conns[i]
+		f := storetest.FlowOf(&c.Tuple)
+		var sport, code, vlan *uint16
+		if f.Dport != nil {
+			sport = &c.Sport
+		}
+		if f.Type != nil {
+			code = new(uint16(c.Code))
+		}
+		if c.VLAN != 0 {
+			vlan = &c.VLAN
+		}
+		state := c.State.String()
+		if c.End == flow.EndActive {
+			state = ""
+		}
 		cells := []string{
-			sqlText(c.src.String()), sqlText(c.dst.String()), sqlAddr(c.src), sqlAddr(c.dst), sqlText(c.proto),
-			number(c.sport), number(c.dport), number(c.typ), number(c.code), sqlName(c.service),
-			sqlName(c.state), sqlText(c.sensor), number(c.vlan),
+			sqlText(c.Src.String()), sqlText(c.Dst.String()), sqlAddr(c.Src), sqlAddr(c.Dst), sqlText(f.Proto),
+			number(sport), number(f.Dport), number(f.Type), number(code), sqlName(c.Service),
+			sqlName(state), sqlText(c.Sensor), number(vlan),
 		}
-		for _, n := range c.counters {
-			cells = append(cells, strconv.FormatInt(n, 10))
+		for _, n := range []uint64{c.Count, c.CSPkts, c.SCPkts, c.CSBytes, c.SCBytes} {
+			cells = append(cells, strconv.FormatUint(n, 10))
 		}
-		cells = append(cells, fmt.Sprintf("to_timestamp(0) + to_microseconds(%d)", c.first),
-			fmt.Sprintf("to_timestamp(0) + to_microseconds(%d)", c.last), strconv.Itoa(c.uid))
+		cells = append(cells, sqlTime(c.First), sqlTime(c.Last), sqlUID(c.UID))
 		rows = append(rows, "("+strings.Join(cells, ", ")+")")
 	}
 	exec(t, db, "INSERT INTO conn VALUES "+strings.Join(rows, ", "))
 	for i, k := range flow.Kinds() {
-		loadKind(t, db, flow.Kind(i), &k, records)
+		loadKind(t, db, flow.Kind(i), &k, d.Intel)
 	}
 }
 
-func loadKind(t *testing.T, db *sql.DB, which flow.Kind, k *flow.KindInfo, records []record) {
+func sqlTime(ts flow.Time) string {
+	return fmt.Sprintf("to_timestamp(0) + to_microseconds(%d)", ts.Micro())
+}
+
+func sqlUID(uid uint64) string { return fmt.Sprintf("(%d)::BIGINT", int64(uid)) }
+
+func loadKind(t *testing.T, db *sql.DB, which flow.Kind, k *flow.KindInfo, records []storetest.Record) {
 	t.Helper()
 	columns := []string{"src_bin BLOB", "dst_bin BLOB", "proto VARCHAR", "dport INTEGER", "uid BIGINT"}
 	types := map[flow.AttrType]string{
@@ -102,19 +127,23 @@ func loadKind(t *testing.T, db *sql.DB, which flow.Kind, k *flow.KindInfo, recor
 	}
 	exec(t, db, fmt.Sprintf("CREATE TABLE %s (%s)", k.Name, strings.Join(columns, ", ")))
 	var rows []string
-	for _, r := range records {
+	for i := range records {
+		r := &records[i]
 		if r.Kind != which {
 			continue
 		}
-		cells := []string{sqlAddr(r.src), sqlAddr(r.dst), sqlText(r.proto), number(r.dport), strconv.Itoa(r.uid)}
-		for i := range k.Attrs {
-			if !k.Attrs[i].LogOnly {
-				cells = append(cells, sqlValue(&r.Values[i], k.Attrs[i].Type))
+		f := storetest.FlowOf(&r.Tuple)
+		cells := []string{sqlAddr(r.Src), sqlAddr(r.Dst), sqlText(f.Proto), number(f.Dport), sqlUID(r.UID)}
+		for j := range k.Attrs {
+			if !k.Attrs[j].LogOnly {
+				cells = append(cells, sqlValue(&r.Values[j], k.Attrs[j].Type))
 			}
 		}
 		rows = append(rows, "("+strings.Join(cells, ", ")+")")
 	}
-	exec(t, db, fmt.Sprintf("INSERT INTO %s VALUES %s", k.Name, strings.Join(rows, ", ")))
+	if len(rows) > 0 {
+		exec(t, db, fmt.Sprintf("INSERT INTO %s VALUES %s", k.Name, strings.Join(rows, ", ")))
+	}
 }
 
 func sqlValue(v *filter.Value, t flow.AttrType) string {
@@ -154,7 +183,8 @@ FROM (
 		sum(csbytes)::BIGINT AS csbytes, sum(scbytes)::BIGINT AS scbytes,
 		min(firstseen) AS firstseen, max(lastseen) AS lastseen, list_distinct(list(conn_state)) AS conn_state,
 		list_distinct(list(service)) AS service, list_distinct(list(vlan)) AS vlan,
-		list_distinct(list(sensor)) AS sensor%[4]s
+		list_distinct(list(sensor)) AS sensor, list_distinct(flatten(list(generate_series(
+			date_trunc('hour', firstseen), lastseen, INTERVAL 1 HOUR)))) AS times%[4]s
 	FROM conn AS c WHERE %[1]s GROUP BY src, dst, src_bin, dst_bin, proto, dport, type%[4]s
 ) AS f WHERE %[2]s ORDER BY key`
 
@@ -207,4 +237,13 @@ func matching(all map[string]*filter.Flow, e *filter.Expr) []string {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// byKey returns flows by their keys, which are those of DuckDB's answers.
+func byKey(list []*filter.Flow) map[string]*filter.Flow {
+	all := make(map[string]*filter.Flow)
+	for _, f := range list {
+		all[storetest.Key(f)] = f
+	}
+	return all
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"weir/internal/filter"
+	"weir/internal/flow"
+	"weir/store/storetest"
 )
 
 // fixedGraph returns the fixed data set for Neo4j and for the evaluator. Flows
@@ -200,25 +202,23 @@ func TestHostileValuesOnNeo4j(t *testing.T) {
 		"a\x00b", "\u202eevil", "x' OR '1'='1", "a\nb", `\`, "\ufeff", "é", "e\u0301", "\U0001f600", "\uff21", "\uffee",
 		"\ud7ff", "\U00010000x", "z", "Z", "", "\U0010ffff",
 	}
-	var conns []conn
-	var records []record
+	all := make(map[string]*filter.Flow)
 	for i, text := range texts {
-		conns = append(conns, conn{
-			src: addr("10.0.0.1"), dst: addr("10.0.0.2"), proto: "tcp", dport: new(uint16(i)), sport: new(uint16(1)),
-			sensor: "s" + text, service: text, counters: [5]int64{1},
-		})
-		records = append(records, record{Intel: known(1, map[int]any{1: text, 2: text, 17: []string{text, "q"}})})
+		all[fmt.Sprint("flow ", i)] = &filter.Flow{
+			Src: addr("10.0.0.1"), Dst: addr("10.0.0.2"), Proto: "tcp", Dport: new(uint16(i)), Count: 1,
+			FirstSeen: seen(0), LastSeen: seen(0), Sensor: []string{"s" + text}, Service: []string{text},
+			Intel: []filter.Intel{storetest.Known(flow.HTTP, map[int]any{
+				flow.HTTPMethod: text, flow.HTTPHost: text, flow.HTTPProxied: []string{text, "q"},
+			})},
+		}
 	}
-	for i := range records {
-		records[i].conn = &conns[i]
-	}
-	db, all := openNeo4j(t), flows(conns, records)
+	db := openNeo4j(t)
 	db.loadGraph(t, all)
 	for _, text := range texts {
 		for _, op := range []string{"=", "!=", "=~", ">=", "<"} {
-			value := quoted(text)
+			value := storetest.Quote(text)
 			if op == "=~" {
-				value = quoted(`\Q` + text + `\E`)
+				value = storetest.Quote(`\Q` + text + `\E`)
 			}
 			var parts []string
 			for _, name := range []string{"service", "ALL sensor", "meta.http.method", "meta.http.host", "ONE meta.proxied"} {

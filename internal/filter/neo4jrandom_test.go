@@ -12,72 +12,37 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"weir/internal/filter"
-	"weir/internal/flow"
+	"weir/store/storetest"
 )
 
 // graphData is random flows, for Neo4j and for the evaluator.
 type graphData struct {
-	*generator
-	db  *graphDB
-	all map[string]*filter.Flow
+	*storetest.Filters
+	rand *rand.Rand
+	db   *graphDB
+	all  map[string]*filter.Flow
 }
 
-// newGraphData makes connections with intel, some of it more than once, and slots
-// of time; a filter of its generator may ask for these, too.
+// newGraphData makes connections with intel, some of it more than once, and loads
+// them.
 func newGraphData(t *testing.T, seed uint64) *graphData {
 	t.Helper()
-	g := newGenerator(seed)
-	for i := range g.attrs {
-		if strings.HasPrefix(g.attrs[i].Name, "times.") {
-			g.attrs[i].Stores = append(g.attrs[i].Stores, "lake")
-		}
-	}
-	conns := make([]conn, 200)
-	for i := range conns {
-		conns[i] = g.conn()
-	}
-	var records []record
-	for range 300 {
-		r := g.record(conns)
-		for range 1 + max(0, g.IntN(8)-4) {
-			records = append(records, r)
-		}
-	}
-	d := &graphData{generator: g, db: openNeo4j(t), all: flows(conns, records)}
-	withTimes(d.all, conns)
+	flows := storetest.Random(seed).Flows()
+	d := &graphData{rand: rand.New(rand.NewPCG(seed, 2)), Filters: storetest.NewFilters(seed, "neo4j", flows), db: openNeo4j(t), all: byKey(flows)}
 	d.db.loadGraph(t, d.all)
-	var keys []string
-	for key := range d.all {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		g.flows = append(g.flows, d.all[key])
-	}
 	return d
-}
-
-// withTimes gives flows the slots of their connections.
-func withTimes(all map[string]*filter.Flow, conns []conn) {
-	width := slotWidth.Microseconds()
-	for i := range conns {
-		f := all[conns[i].key()]
-		for slot := conns[i].first / width; slot <= conns[i].last/width; slot++ {
-			f.Times = append(f.Times, filter.Slot{Start: flow.Time(slot * width * 1000), Width: width})
-		}
-	}
 }
 
 // parsed makes a random filter. Some are made of conditions that select few flows.
 func (d *graphData) parsed(t *testing.T) (string, *filter.Expr) {
 	t.Helper()
-	text := d.filter(2)
-	if d.chance(5) {
+	text := d.Next()
+	if d.rand.IntN(5) == 0 {
 		first := d.few()
-		for range d.IntN(3) {
+		for range d.rand.IntN(3) {
 			first += " OR " + d.few()
 		}
-		text = "(" + first + ") AND (" + text + " OR " + d.filter(0) + ")"
+		text = "(" + first + ") AND (" + text + " OR " + d.Next() + ")"
 	}
 	return text, parse(t, text)
 }
@@ -85,29 +50,32 @@ func (d *graphData) parsed(t *testing.T) (string, *filter.Expr) {
 // few makes a condition with which a query begins.
 func (d *graphData) few() string {
 	address := "10.0.0.1"
-	if d.chance(2) {
-		address = pick(d.generator, append(addrPool, "10.0.0.0/24", "2001:db8::/32")...)
+	if d.rand.IntN(2) == 0 {
+		address = d.one("10.0.0.2", "10.0.1.1", "192.168.1.1", "::1", "2001:db8::1", "10.0.0.0/24", "2001:db8::/32")
 	}
-	text := pick(d.generator, `"a"`, `"b"`, `"www.example.com"`, `"GET"`)
-	switch d.IntN(8) {
+	text := d.one(`"a"`, `"b"`, `"www.example.com"`, `"GET"`)
+	switch d.rand.IntN(8) {
 	case 0:
 		return "addr = " + address
 	case 1:
 		return "src = " + address
 	case 2:
-		return pick(d.generator, `addr =~ "10.*"`, "dst IN ("+address+", 10.0.0.2)")
+		return d.one(`addr =~ "10.*"`, "dst IN ("+address+", 10.0.0.2)")
 	case 3:
-		return "(dport = " + pick(d.generator, "80", "22") + " AND addr = " + address + ")"
+		return "(dport = " + d.one("80", "22") + " AND addr = " + address + ")"
 	case 4:
 		return "meta.dns(query = " + text + " AND rcode_num != 2)"
 	case 5:
-		return "meta.http." + pick(d.generator, "host", "method", "uri") + " = " + text
+		return "meta.http." + d.one("host", "method", "uri") + " = " + text
 	case 6:
-		return pick(d.generator, "meta.query", "meta.version", "meta.http.proxied") + ` =~ "` + pick(d.generator, "www.*", "[ab]") + `"`
+		return d.one("meta.query", "meta.version", "meta.http.proxied") + ` =~ "` + d.one("www.*", "[ab]") + `"`
 	default:
-		return pick(d.generator, "meta.dns.answers", "meta.version") + " IN (x, " + text + ")"
+		return d.one("meta.dns.answers", "meta.version") + " IN (x, " + text + ")"
 	}
 }
+
+// one returns one of a list.
+func (d *graphData) one(list ...string) string { return list[d.rand.IntN(len(list))] }
 
 // TestCypherAgainstMatch compares Neo4j's answers to random filters with the
 // evaluator's.
@@ -139,7 +107,7 @@ func TestCypherAgainstMatch(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("seed %d: %q selects other flows (-evaluator +Neo4j):\n%s\n%+v", seed, text, diff, q)
 		}
-		if telling(len(want), len(d.all)) {
+		if storetest.Telling(len(want), len(d.all)) {
 			share++
 		}
 		if strings.Contains(q.Match, "WITH DISTINCT f") || strings.Contains(q.Match, "CALL") {
@@ -157,10 +125,10 @@ func TestCypherAgainstMatch(t *testing.T) {
 	if testing.Short() {
 		return // too few filters
 	}
-	all := cells(d.attrs)
+	all := storetest.Cells("neo4j")
 	t.Logf("%d sorts of clauses (place, type, quantifier, operator, operand)", len(all))
 	for _, c := range all {
-		if d.reached[c] == 0 {
+		if d.Reached(c) == 0 {
 			t.Errorf("seed %d: no filter has a clause such as %+v", seed, c)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"weir/internal/filter"
+	"weir/store/storetest"
 )
 
 // canonical lists filters and their canonical forms; "" where that is the same.
@@ -440,7 +441,7 @@ func TestParseLimits(t *testing.T) {
 func TestParseZone(t *testing.T) {
 	zone := time.FixedZone("", 2*3600)
 	e, err := filter.Parse("firstseen > 2020-01-01 10:00 AND lastseen < 2020-01-01T10:00:00Z",
-		filter.Options{Now: fixedNow, Zone: zone})
+		filter.Options{Now: options().Now, Zone: zone})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -532,9 +533,9 @@ func FuzzParse(f *testing.F) {
 			f.Add(text)
 		}
 	}
-	g := newGenerator(3)
+	g := storetest.NewFilters(3, "lake", nil)
 	for range 50 {
-		f.Add(g.filter(2))
+		f.Add(g.Next())
 	}
 	samples := samples()
 	f.Fuzz(func(t *testing.T, text string) {

@@ -15,50 +15,40 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"weir/internal/filter"
+	"weir/store/storetest"
 )
 
 var seedFlag = flag.Uint64("seed", 0, "seed of the random filters and data of TestSQLAgainstMatch")
 
 // randomData is random flows, for DuckDB and for the evaluator.
 type randomData struct {
-	*generator
+	*storetest.Filters
 	db  *sql.DB
 	all map[string]*filter.Flow
 	// conns are the connections, each as a flow of its own.
 	conns map[string]*filter.Flow
 }
 
-// newRandomData makes connections with intel, loads them and returns a generator
-// of filters that tell their flows apart.
+// newRandomData makes connections with intel, loads them and returns a source of
+// filters that tell their flows apart.
 func newRandomData(t *testing.T, seed uint64) *randomData {
 	t.Helper()
-	g := newGenerator(seed)
-	conns := make([]conn, 200)
-	for i := range conns {
-		conns[i] = g.conn()
-		conns[i].uid = i
+	data := storetest.Random(seed)
+	flows := data.Flows()
+	d := &randomData{
+		Filters: storetest.NewFilters(seed, "lake", flows), db: openDuckDB(t), all: byKey(flows),
+		conns: make(map[string]*filter.Flow),
 	}
-	records := make([]record, 300)
-	for i := range records {
-		records[i] = g.record(conns)
-	}
-	d := &randomData{generator: g, db: openDuckDB(t), all: flows(conns, records)}
-	load(t, d.db, conns, records)
-	d.conns = make(map[string]*filter.Flow)
-	for i := range conns {
-		own := slices.DeleteFunc(slices.Clone(records), func(r record) bool { return r.uid != i })
-		for key, f := range flows(conns[i:i+1], own) {
-			d.conns[fmt.Sprintf("%s %d", key, i)] = f
+	load(t, d.db, data)
+	for i := range data.Conns {
+		uid := data.Conns[i].UID
+		own := &storetest.Data{
+			Conns: slices.DeleteFunc(slices.Clone(data.Conns), func(c storetest.Conn) bool { return c.UID != uid }),
+			Intel: slices.DeleteFunc(slices.Clone(data.Intel), func(r storetest.Record) bool { return r.UID != uid }),
 		}
-	}
-	// In the order of their keys: the same seed makes the same filters.
-	var keys []string
-	for key := range d.all {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		g.flows = append(g.flows, d.all[key])
+		for _, f := range own.Flows() {
+			d.conns[fmt.Sprintf("%s %d", storetest.Key(f), int64(uid))] = f
+		}
 	}
 	return d
 }
@@ -66,7 +56,7 @@ func newRandomData(t *testing.T, seed uint64) *randomData {
 // parsed makes a random filter.
 func (d *randomData) parsed(t *testing.T) (string, *filter.Expr) {
 	t.Helper()
-	text := d.filter(2)
+	text := d.Next()
 	e, err := filter.Parse(text, options())
 	if err != nil {
 		t.Fatalf("Parse(%q) = %v", text, err)
@@ -104,7 +94,7 @@ func TestSQLAgainstMatch(t *testing.T) {
 			q, _ := e.SQL(filter.SQLOptions{Conn: "c", Flow: "f"})
 			t.Errorf("seed %d: %q selects other flows (-evaluator +DuckDB):\n%s\n%+v", seed, text, diff, q)
 		}
-		if telling(len(want), len(d.all)) {
+		if storetest.Telling(len(want), len(d.all)) {
 			share++
 		}
 		if i%5 > 0 {
@@ -125,37 +115,11 @@ func TestSQLAgainstMatch(t *testing.T) {
 	if testing.Short() {
 		return // too few filters
 	}
-	all := cells(d.attrs)
+	all := storetest.Cells("lake")
 	t.Logf("%d sorts of clauses (place, type, quantifier, operator, operand)", len(all))
 	for _, c := range all {
-		if d.reached[c] == 0 {
+		if d.Reached(c) == 0 {
 			t.Errorf("seed %d: no filter has a clause such as %+v", seed, c)
-		}
-	}
-}
-
-// TestCells checks that the table of sorts of clauses has what it should.
-func TestCells(t *testing.T) {
-	all := cells(filter.Attributes())
-	for _, op := range strings.Fields(" = != < <= > >= =~ !~ IN") {
-		for _, quant := range []string{"", "ANY", "ALL", "ONE", "NONE"} {
-			for _, typ := range []filter.Type{filter.Text, filter.Address, filter.Number, filter.Size} {
-				if !slices.Contains(all, cell{place: "flow", typ: typ, quant: quant, op: op}) {
-					t.Errorf("no cell for %s %v %s", quant, typ, op)
-				}
-			}
-		}
-	}
-	for _, c := range []cell{
-		{place: "flow", typ: filter.Time, quant: "LEN", op: ">="},
-		{place: "block", typ: filter.Bool, quant: "NONE", op: "IN"},
-		{place: "meta", typ: filter.Duration, quant: "ONE", op: "<"},
-		{place: "count", typ: filter.Size, quant: "ALL", op: "!="},
-		{place: "flow", typ: filter.Duration, op: "=", against: "attribute"},
-		{place: "flow", typ: filter.Address, quant: "ONE", op: "IN", against: "network"},
-	} {
-		if !slices.Contains(all, c) {
-			t.Errorf("no cell %+v", c)
 		}
 	}
 }

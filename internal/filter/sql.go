@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // SQLOptions name what SQL conditions are about.
@@ -22,6 +23,8 @@ type SQLOptions struct {
 	Table func(kind string) string
 	// FirstArg is the number of the first placeholder (default 1).
 	FirstArg int
+	// Slot is the width of the slots of time (default an hour).
+	Slot time.Duration
 }
 
 // Condition is a condition in SQL with its arguments. It may be NULL instead of
@@ -41,13 +44,16 @@ type Condition struct {
 // 16-byte forms src_bin and dst_bin, proto, dport and type. Groups needs those
 // of flows: the same, sports, codes, conn_state, service, vlan and sensor as
 // lists of distinct values without NULL (or NULL for none), the counters, and
-// firstseen and lastseen as timestamps. Tables of intel need src_bin, dst_bin,
+// firstseen and lastseen as timestamps; where Times says so, also times: a list of
+// the starts of the slots in which the flow was active. Tables of intel need src_bin, dst_bin,
 // proto and dport, and a column for each attribute.
 type SQL struct {
 	// Rows may be used before connections are grouped, and prunes what is read.
 	Rows Condition
 	// Groups is what then remains. Its placeholders go on after those of Rows.
 	Groups Condition
+	// Times says that Groups needs the column times.
+	Times bool
 }
 
 // Args returns the arguments of both conditions, in the order of placeholders.
@@ -74,6 +80,9 @@ func (e *Expr) SQL(opts SQLOptions) (*SQL, error) {
 	if opts.FirstArg == 0 {
 		opts.FirstArg = 1
 	}
+	if opts.Slot == 0 {
+		opts.Slot = time.Hour
+	}
 	root := pushNot(e.root, false)
 	c := compiler{opts: &opts, alias: opts.Conn, next: opts.FirstArg}
 	if rows := impliedByKey(root); rows != nil {
@@ -88,6 +97,7 @@ func (e *Expr) SQL(opts SQLOptions) (*SQL, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
+	out.Times = c.times
 	return out, nil
 }
 
@@ -196,7 +206,9 @@ type compiler struct {
 	at node
 	// subqueries counts those on intel.
 	subqueries int
-	err        error
+	// times says that the column times was used.
+	times bool
+	err   error
 }
 
 // condition is a condition in SQL, in parentheses where it needs them.

@@ -170,6 +170,12 @@ func (c *compiler) element(f *field) (element, bool) {
 	case attrDuration:
 		return element{sql: fmt.Sprintf("(epoch_us(%s) - epoch_us(%s))",
 			c.column("lastseen"), c.column("firstseen"))}, true
+	case attrTimesStart:
+		c.times = true
+		return element{sql: "list_transform(" + column + ", lambda z: epoch_us(z))", list: true}, true
+	case attrTimesDuration:
+		// Every flow was active in some slot, and all are as wide.
+		return element{sql: fmt.Sprintf("[%d::BIGINT]", c.opts.Slot.Microseconds()), list: true}, true
 	case attrService:
 		// Connections have their services joined by commas.
 		return element{
@@ -178,7 +184,7 @@ func (c *compiler) element(f *field) (element, bool) {
 			list: true,
 		}, true
 	}
-	return element{sql: column, list: f.set}, f.flow.column != ""
+	return element{sql: column, list: f.set}, true
 }
 
 // record returns the expression for an attribute of an intel record m.

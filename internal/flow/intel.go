@@ -251,3 +251,19 @@ func (b *IntelBatch) Size() int { return len(b.data) }
 func (b *IntelBatch) Reset() {
 	b.Recs, b.values, b.data = b.Recs[:0], b.values[:0], b.data[:0]
 }
+
+// Append adds copies of all records of another batch.
+func (b *IntelBatch) Append(other *IntelBatch) {
+	first, start := uint32(len(b.values)), uint32(len(b.data))
+	for i := range other.Recs {
+		r := other.Recs[i]
+		r.first += first
+		b.Recs = append(b.Recs, r)
+	}
+	for _, v := range other.values {
+		// Numbers have no place in the data; then it does not matter.
+		v.off += start
+		b.values = append(b.values, v)
+	}
+	b.data = append(b.data, other.data...)
+}

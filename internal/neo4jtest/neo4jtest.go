@@ -6,19 +6,18 @@
 package neo4jtest
 
 import (
-	"errors"
+	"bufio"
 	"fmt"
+	"net"
 	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// SharedEnv names the environment variable that holds the folder of a server that
-// runs for several test processes, as `make test` sets it.
+// SharedEnv names the environment variable that holds the socket where test
+// processes ask for the server that they share.
 const SharedEnv = "WEIR_NEO4J_SHARED"
 
 // Server is a Neo4j server on loopback. Its methods fail the test that it was made
@@ -27,53 +26,61 @@ type Server struct {
 	tb       testing.TB
 	addr     string
 	password string
-	// proc is nil where the server belongs to another process.
-	proc *Process
-	own  bool
+	// proc is nil where others use the server, too.
+	proc *process
 }
 
 // Start starts a server of the test's own with an empty database, and ends it
 // with the test.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
+	skipShort(tb)
 	dir, err := os.MkdirTemp("", "weir-neo4j-")
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { os.RemoveAll(dir) })
-	p, err := Run(dir)
+	p, err := start(dir)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(p.Stop)
-	return &Server{tb: tb, addr: p.Addr(), password: p.Password(), proc: p, own: true}
+	tb.Cleanup(p.kill) // nobody wants its data any more
+	return &Server{tb: tb, addr: p.addr, password: p.password, proc: p}
 }
 
-// Main runs the tests of a package and then ends the server that they shared, if
-// they started one. TestMain of a package that uses Shared calls it:
-//
-//	func TestMain(m *testing.M) { os.Exit(neo4jtest.Main(m)) }
-//
-// Without it the server ends with the process just the same, but leaves its folder.
-func Main(m *testing.M) int {
-	code := m.Run()
-	shared.mu.Lock()
-	defer shared.mu.Unlock()
-	if shared.proc != nil {
-		shared.proc.Kill() // nobody wants its data any more
-		os.RemoveAll(shared.proc.dir)
-		shared.proc = nil
+// skipShort skips a test where tests shall be short: a start takes many seconds.
+func skipShort(tb testing.TB) {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skip("needs a Neo4j server: not with -short")
 	}
-	return code
 }
 
-// shared is the server of this process. That it outlives the tests is its purpose.
-var shared struct {
-	mu   sync.Mutex
-	proc *Process
-	// holder is the name of the test that has the server.
-	holder string
+// M runs the tests of a package that uses Shared:
+//
+//	func TestMain(m *testing.M) { os.Exit(neo4jtest.M{M: m}.Run()) }
+type M struct{ M interface{ Run() int } }
+
+// Run runs the tests. A server starts when the first of them asks for it, unless
+// there is one already, as in `make test`; it ends when the tests have.
+func (m M) Run() int {
+	if os.Getenv(SharedEnv) != "" {
+		return m.M.Run()
+	}
+	host, err := NewHost()
+	if err == nil {
+		defer host.Close()
+		err = os.Setenv(SharedEnv, host.Socket())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "neo4jtest:", err)
+		return 1
+	}
+	return m.M.Run()
 }
+
+// Main is M{m}.Run().
+func Main(m *testing.M) int { return M{M: m}.Run() }
 
 // Shared returns the server that the tests of this process share, or that `make
 // test` runs for those of all packages. The caller has it for itself until its
@@ -81,68 +88,31 @@ var shared struct {
 // parallel. What other tests left is in the database: empty it first.
 func Shared(tb testing.TB) *Server {
 	tb.Helper()
-	s, dir, err := sharedServer()
+	skipShort(tb)
+	socket := os.Getenv(SharedEnv)
+	if socket == "" {
+		tb.Fatal("TestMain must run the tests by neo4jtest.M")
+	}
+	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s.tb = tb
-	shared.mu.Lock()
-	inside := shared.holder != "" && strings.HasPrefix(tb.Name(), shared.holder+"/")
-	shared.mu.Unlock()
-	if inside {
-		return s
-	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for {
-		// Of one process, too, only one open file has the lock.
-		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX)
-		if !errors.Is(err, syscall.EINTR) {
-			break
-		}
+	// The connection is the lock: it ends with the test, or with the process.
+	tb.Cleanup(func() { conn.Close() })
+	var kind, a, b string
+	if _, err = fmt.Fprintf(conn, "%d/%s\n", os.Getpid(), tb.Name()); err == nil {
+		var line string
+		line, err = bufio.NewReader(conn).ReadString('\n')
+		kind, a, _ = strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 	}
 	if err != nil {
-		tb.Fatalf("lock the shared server: %v", err)
+		tb.Fatalf("ask for the shared server: %v", err)
 	}
-	shared.mu.Lock()
-	shared.holder = tb.Name()
-	shared.mu.Unlock()
-	tb.Cleanup(func() {
-		shared.mu.Lock()
-		shared.holder = ""
-		shared.mu.Unlock()
-		lock.Close()
-	})
-	return s
-}
-
-// sharedServer returns the server and its folder, and starts one if there is none.
-func sharedServer() (*Server, string, error) {
-	if dir := os.Getenv(SharedEnv); dir != "" {
-		addr, password, err := await(dir, startTimeout)
-		if err != nil {
-			return nil, "", fmt.Errorf("the server that %s names: %w", SharedEnv, err)
-		}
-		return &Server{addr: addr, password: password}, dir, nil
+	if kind != "ready" {
+		tb.Fatalf("the shared server: %s", strings.ReplaceAll(a, "\x00", "\n"))
 	}
-	shared.mu.Lock()
-	defer shared.mu.Unlock()
-	if shared.proc == nil {
-		dir, err := os.MkdirTemp("", "weir-neo4j-")
-		if err != nil {
-			return nil, "", err
-		}
-		p, err := Run(dir)
-		if err != nil {
-			os.RemoveAll(dir)
-			return nil, "", err
-		}
-		shared.proc = p
-	}
-	p := shared.proc
-	return &Server{addr: p.Addr(), password: p.Password(), proc: p}, p.dir, nil
+	a, b, _ = strings.Cut(a, " ")
+	return &Server{tb: tb, addr: a, password: b}
 }
 
 // URI returns how to reach the server, as bolt://neo4j@127.0.0.1:7687.
@@ -154,10 +124,10 @@ func (s *Server) Addr() string { return s.addr }
 // Password returns the password of the user in the URI.
 func (s *Server) Password() string { return s.password }
 
-// process returns the process of a server of the test's own.
-func (s *Server) process() *Process {
+// own returns the process of a server of the test's own.
+func (s *Server) own() *process {
 	s.tb.Helper()
-	if !s.own {
+	if s.proc == nil {
 		s.tb.Fatal("other tests share this server: use Start")
 	}
 	return s.proc
@@ -166,22 +136,35 @@ func (s *Server) process() *Process {
 // Kill ends the server at once, as kill -9 does.
 func (s *Server) Kill() {
 	s.tb.Helper()
-	s.process().Kill()
+	s.own().kill()
 }
 
 // Restart starts a server that was killed again, with the same data at the same
 // port, and waits until it answers.
 func (s *Server) Restart() {
 	s.tb.Helper()
-	if err := s.process().start(); err != nil {
+	if err := s.own().start(); err != nil {
 		s.tb.Fatal(err)
 	}
 }
 
-// Pause stops the server, Resume lets it go on.
+// Pause stops the server and returns when it stands still. Resume lets it go on.
 func (s *Server) Pause() {
 	s.tb.Helper()
 	s.signal(syscall.SIGSTOP)
+	// Threads stop one by one.
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		stopped, err := s.own().stopped()
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+		if stopped {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.tb.Fatal("the server does not stop")
+		}
+	}
 }
 
 // Resume lets a server go on that was stopped.
@@ -192,11 +175,7 @@ func (s *Server) Resume() {
 
 func (s *Server) signal(sig syscall.Signal) {
 	s.tb.Helper()
-	if err := s.process().cmd.Process.Signal(sig); err != nil {
+	if err := s.own().cmd.Process.Signal(sig); err != nil {
 		s.tb.Fatalf("send the server %v: %v", sig, err)
 	}
 }
-
-// startTimeout is far above what a start takes (8 s, four times that where many
-// tests run).
-const startTimeout = 3 * time.Minute

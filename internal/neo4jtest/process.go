@@ -16,8 +16,12 @@ import (
 	"time"
 )
 
-// Process is a server that this process started. It is not safe for concurrent use.
-type Process struct {
+// startTimeout is far above what a start takes (8 s, four times that where many
+// tests run).
+const startTimeout = 3 * time.Minute
+
+// process is a server that this process started. It is not safe for concurrent use.
+type process struct {
 	dir      string
 	addr     string
 	password string
@@ -26,38 +30,20 @@ type Process struct {
 	ended    chan struct{} // closed when cmd has ended
 }
 
-// Run starts a server that keeps everything in dir, and waits until it answers.
-// Other processes find it by SharedEnv.
-func Run(dir string) (*Process, error) {
-	p := &Process{dir: dir, password: rand.Text()}
-	err := p.write("password", p.password)
-	if err == nil {
-		err = p.start()
+// start starts a server that keeps everything in dir, and waits until it answers.
+func start(dir string) (*process, error) {
+	p := &process{dir: dir, password: rand.Text()}
+	if err := os.WriteFile(filepath.Join(dir, "password"), []byte(p.password), 0o600); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		// For those who wait for it.
-		return nil, errors.Join(err, p.write("failed", err.Error()))
+	if err := p.start(); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
 
-// write makes a file in the folder, whole or not at all.
-func (p *Process) write(name, text string) error {
-	path := filepath.Join(p.dir, name)
-	if err := os.WriteFile(path+".tmp", []byte(text), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".tmp", path)
-}
-
-// Addr returns the host and port.
-func (p *Process) Addr() string { return p.addr }
-
-// Password returns the password of the user neo4j.
-func (p *Process) Password() string { return p.password }
-
 // start starts the server at the port that it had, if any.
-func (p *Process) start() error {
+func (p *process) start() error {
 	root, err := moduleRoot()
 	if err != nil {
 		return err
@@ -67,7 +53,7 @@ func (p *Process) start() error {
 		_, port, _ = strings.Cut(p.addr, ":")
 	}
 	logName := filepath.Join(p.dir, "log")
-	logFile, err := os.OpenFile(logName, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	logFile, err := os.Create(logName)
 	if err != nil {
 		return err
 	}
@@ -83,8 +69,8 @@ func (p *Process) start() error {
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return err
 	}
-	out := &firstLine{line: make(chan string, 1)}
-	p.cmd.Stdout = io.MultiWriter(logFile, out)
+	out := &firstLine{line: make(chan string, 1)} // there is one
+	p.cmd.Stdout = out
 	if err := p.cmd.Start(); err != nil {
 		return fmt.Errorf("start Neo4j: %w", err)
 	}
@@ -97,16 +83,16 @@ func (p *Process) start() error {
 	case line := <-out.line:
 		addr, ok := strings.CutPrefix(line, "ready ")
 		if !ok {
-			p.Kill()
+			p.kill()
 			return fmt.Errorf("start Neo4j: it says %q", line)
 		}
 		p.addr = addr
-		return p.write("addr", addr)
+		return nil
 	case <-p.ended:
 		text, _ := os.ReadFile(logName)
 		return fmt.Errorf("start Neo4j: it ended:\n%s", bytes.TrimSpace(text))
 	case <-time.After(startTimeout):
-		p.Kill()
+		p.kill()
 		return fmt.Errorf("start Neo4j: no answer within %v", startTimeout)
 	}
 }
@@ -115,7 +101,7 @@ func (p *Process) start() error {
 type firstLine struct {
 	buf  []byte
 	done bool
-	line chan string // room for the one line
+	line chan string
 }
 
 // Write implements io.Writer.
@@ -130,41 +116,30 @@ func (f *firstLine) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Kill ends the server at once, as kill -9 does.
-func (p *Process) Kill() {
+// kill ends the server at once, as kill -9 does.
+func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // it has ended already
 	<-p.ended
 	p.stdin.Close()
 }
 
-// Stop ends the server as its operator would, and waits for it.
-func (p *Process) Stop() {
-	p.stdin.Close()
-	_ = p.cmd.Process.Signal(syscall.SIGCONT) // in case it is stopped; or it has ended already
-	select {
-	case <-p.ended:
-	case <-time.After(30 * time.Second):
-		p.Kill()
+// stopped reports whether all threads are stopped.
+func (p *process) stopped() (bool, error) {
+	names, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return false, err
 	}
-}
-
-// await returns address and password of the server in a folder once it answers.
-func await(dir string, timeout time.Duration) (addr, password string, err error) {
-	deadline := time.Now().Add(timeout)
-	for {
-		a, errA := os.ReadFile(filepath.Join(dir, "addr"))
-		pw, errP := os.ReadFile(filepath.Join(dir, "password"))
-		if errA == nil && errP == nil {
-			return string(a), string(pw), nil
+	for _, name := range names {
+		stat, err := os.ReadFile(name)
+		if err != nil {
+			continue // this thread ended
 		}
-		if why, err := os.ReadFile(filepath.Join(dir, "failed")); err == nil {
-			return "", "", errors.New(string(why))
+		// After the name, which is in parentheses, comes the state.
+		if _, rest, _ := bytes.Cut(stat, []byte(") ")); !bytes.HasPrefix(rest, []byte("T")) {
+			return false, nil
 		}
-		if time.Now().After(deadline) {
-			return "", "", fmt.Errorf("no answer within %v", timeout)
-		}
-		time.Sleep(50 * time.Millisecond) // it belongs to another process: there is nothing to wait for
 	}
+	return len(names) > 0, nil
 }
 
 // moduleRoot returns the folder of go.mod above the working directory, which is

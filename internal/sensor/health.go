@@ -21,6 +21,13 @@ type Liveness struct {
 	Publication time.Time
 	// StoreError and LogError are what went wrong last, nil once it works again.
 	StoreError, LogError error
+	// Spooled is when the spool of a database last took, or had nothing to take;
+	// nil where there is none.
+	Spooled *time.Time
+	// SpoolError is what went wrong with the spool last, and ForwardError what
+	// keeps records in it that waiting does not mend; nil once it works again. A
+	// server that cannot be reached is neither: everything is recorded all the same.
+	SpoolError, ForwardError error
 	// Down lists interfaces that are down or gone.
 	Down []string
 }
@@ -53,6 +60,19 @@ func (l *Liveness) Health(now time.Time) telemetry.Health {
 	}
 	if l.StoreError != nil {
 		problem("store: %v", l.StoreError)
+	}
+	if l.Spooled != nil {
+		spooled := age(*l.Spooled)
+		h.Details["last_spool_publication_age_seconds"] = spooled.Seconds()
+		if spooled > maxPublicationAge {
+			problem("nothing was put into the spool for %v", spooled.Round(time.Second))
+		}
+	}
+	if l.SpoolError != nil {
+		problem("spool: %v", l.SpoolError)
+	}
+	if l.ForwardError != nil {
+		problem("database: %v", l.ForwardError)
 	}
 	if l.LogError != nil {
 		problem("logs: %v", l.LogError)

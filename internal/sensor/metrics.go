@@ -3,10 +3,14 @@
 package sensor
 
 import (
+	"time"
+
 	"weir/capture"
 	"weir/internal/flow"
 	"weir/internal/telemetry"
 	"weir/internal/zeeklog"
+	"weir/store/lake"
+	"weir/store/neo4j"
 )
 
 //go:generate go test -run TestMetricsPage -update .
@@ -18,7 +22,26 @@ type Sources struct {
 	Capture  func() capture.Stats
 	Pipeline func() Stats
 	Store    func() PublishStats
+	Spool    func() SpoolStats
 	Logs     func() zeeklog.Stats
+}
+
+// SpoolStats says what became of the records for a database.
+type SpoolStats struct {
+	// Publish is about the spool, Queue counts records that did not even get there
+	// because it did not take them as fast as they came.
+	Publish PublishStats
+	Queue   lake.Records
+	// Forward is about the way from there to the server.
+	Forward neo4j.ForwardStats
+}
+
+// Lost returns how many records the database will never have.
+func (s *SpoolStats) Lost() lake.Records {
+	return lake.Records{
+		Conns: s.Publish.Lost.Conns + s.Queue.Conns + s.Forward.Dropped.Conns + s.Forward.Refused.Conns,
+		Intel: s.Publish.Lost.Intel + s.Queue.Intel + s.Forward.Dropped.Intel + s.Forward.Refused.Intel,
+	}
 }
 
 // Metrics returns the metrics of the sources. To add one, add a row to a table
@@ -33,6 +56,9 @@ func Metrics(s Sources) []telemetry.Group {
 	}
 	if s.Store != nil {
 		groups = append(groups, telemetry.NewGroup(s.Store, storeMetrics()))
+	}
+	if s.Spool != nil {
+		groups = append(groups, telemetry.NewGroup(s.Spool, spoolMetrics()))
 	}
 	if s.Logs != nil {
 		groups = append(groups, telemetry.NewGroup(s.Logs, logMetrics()))
@@ -53,6 +79,19 @@ func gauge[S any, N uint64 | int64 | int](name, help string, read func(*S) N) te
 	m := counter(name, help, read)
 	m.Kind = telemetry.Gauge
 	return m
+}
+
+// timestamp returns a point in time, which is 0 where it is zero.
+func timestamp[S any](name, help string, read func(*S) time.Time) telemetry.Metric[S] {
+	return telemetry.Metric[S]{
+		Name: name, Help: help, Kind: telemetry.Gauge,
+		Samples: telemetry.One(func(s *S) float64 {
+			if t := read(s); !t.IsZero() {
+				return float64(t.UnixMilli()) / 1e3
+			}
+			return 0
+		}),
+	}
 }
 
 // labeled returns a counter with one label.
@@ -195,11 +234,64 @@ func storeMetrics() []telemetry.Metric[PublishStats] {
 			by("write_error", func(s *PublishStats) uint64 { return uint64(s.Lost.Conns) })),
 		labeled("weir_lake_dropped_intel_total", "Records of intel that did not get into the store", "reason",
 			by("write_error", func(s *PublishStats) uint64 { return uint64(s.Lost.Intel) })),
-		{
-			Name: "weir_lake_last_publication_timestamp_seconds", Kind: telemetry.Gauge,
-			Help:    "When the store took records for the last time, or when the sensor began, since 1970",
-			Samples: telemetry.One(func(s *PublishStats) float64 { return float64(s.Last.UnixMilli()) / 1e3 }),
-		},
+		timestamp("weir_lake_last_publication_timestamp_seconds",
+			"When the store took records for the last time, or when the sensor began, since 1970",
+			func(s *PublishStats) time.Time { return s.Last }),
+	}
+}
+
+func spoolMetrics() []telemetry.Metric[SpoolStats] {
+	type stats = SpoolStats
+	dropped := func(name, help string, of func(r *lake.Records) int64) telemetry.Metric[stats] {
+		return labeled(name, help, "reason",
+			by("queue", func(s *stats) uint64 { return uint64(of(&s.Queue)) }),
+			by("write_error", func(s *stats) uint64 { return uint64(of(&s.Publish.Lost)) }),
+			by("spool_full", func(s *stats) uint64 { return uint64(of(&s.Forward.Dropped)) }),
+			by("refused", func(s *stats) uint64 { return uint64(of(&s.Forward.Refused)) }))
+	}
+	return []telemetry.Metric[stats]{
+		counter("weir_neo4j_spool_publications_total", "Publications to the spool that succeeded",
+			func(s *stats) uint64 { return s.Publish.Publications }),
+		counter("weir_neo4j_spool_failed_publications_total", "Publications to the spool that failed",
+			func(s *stats) uint64 { return s.Publish.Failures }),
+		timestamp("weir_neo4j_spool_last_publication_timestamp_seconds",
+			"When the spool took records for the last time, or when the sensor began, since 1970",
+			func(s *stats) time.Time { return s.Publish.Last }),
+		dropped("weir_neo4j_dropped_connection_records_total", "Records of connections that the database will not have",
+			func(r *lake.Records) int64 { return r.Conns }),
+		dropped("weir_neo4j_dropped_intel_total", "Records of intel that the database will not have",
+			func(r *lake.Records) int64 { return r.Intel }),
+		gauge("weir_neo4j_backlog_parts", "Files that wait in the spool",
+			func(s *stats) int64 { return s.Forward.Backlog.Parts }),
+		gauge("weir_neo4j_backlog_connection_records", "Records of connections that wait in the spool",
+			func(s *stats) int64 { return s.Forward.Backlog.Connections }),
+		gauge("weir_neo4j_backlog_intel", "Records of intel that wait in the spool",
+			func(s *stats) int64 { return s.Forward.Backlog.Intel }),
+		gauge("weir_neo4j_backlog_bytes", "Size of what waits in the spool",
+			func(s *stats) int64 { return s.Forward.Backlog.Bytes }),
+		timestamp("weir_neo4j_backlog_oldest_timestamp_seconds",
+			"When the oldest of what waits in the spool came in, since 1970; 0 if nothing waits",
+			func(s *stats) time.Time { return s.Forward.Backlog.Oldest }),
+		counter("weir_neo4j_sent_parts_total", "Files of the spool that are in the database",
+			func(s *stats) int64 { return s.Forward.Parts }),
+		counter("weir_neo4j_sent_connection_records_total", "Records of connections that are in the database",
+			func(s *stats) int64 { return s.Forward.Connections }),
+		counter("weir_neo4j_sent_intel_total", "Records of intel that are in the database",
+			func(s *stats) int64 { return s.Forward.Intel }),
+		counter("weir_neo4j_sent_flows_total", "Flows that were made or changed in the database",
+			func(s *stats) int64 { return s.Forward.Flows }),
+		counter("weir_neo4j_retries_total", "Transactions that were tried again",
+			func(s *stats) int64 { return s.Forward.Retries }),
+		timestamp("weir_neo4j_last_success_timestamp_seconds",
+			"When the database took records for the last time, since 1970; 0 if it has not yet",
+			func(s *stats) time.Time { return s.Forward.Last }),
+		gauge("weir_neo4j_up", "1 while nothing keeps the sensor from sending to the database, 0 while something does",
+			func(s *stats) int {
+				if s.Forward.Err != nil {
+					return 0
+				}
+				return 1
+			}),
 	}
 }
 

@@ -22,6 +22,8 @@ import (
 	"weir/internal/telemetry"
 	"weir/internal/traffic"
 	"weir/internal/zeeklog"
+	"weir/store/lake"
+	"weir/store/neo4j"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/metrics.md")
@@ -44,7 +46,13 @@ func allMetrics(p *sensor.Pipeline, in func() capture.Stats) []telemetry.Group {
 	return sensor.Metrics(sensor.Sources{
 		Capture: in, Pipeline: p.Stats,
 		Store: func() sensor.PublishStats { return sensor.PublishStats{Last: time.Unix(1, 5e8)} },
-		Logs:  func() zeeklog.Stats { return zeeklog.Stats{} },
+		Spool: func() sensor.SpoolStats {
+			return sensor.SpoolStats{
+				Queue:   lake.Records{Conns: 3, Intel: 4},
+				Forward: neo4j.ForwardStats{Backlog: neo4j.Backlog{Oldest: time.Unix(2, 5e8)}, Err: errors.New("down")},
+			}
+		},
+		Logs: func() zeeklog.Stats { return zeeklog.Stats{} },
 	})
 }
 
@@ -120,6 +128,10 @@ func TestMetrics(t *testing.T) {
 		`weir_capture_rejected_packets_total{reason="arp"}`: 0,
 		"weir_flowtable_open_connections":                   0,
 		"weir_lake_last_publication_timestamp_seconds":      1.5,
+		"weir_neo4j_backlog_oldest_timestamp_seconds":       2.5,
+		"weir_neo4j_last_success_timestamp_seconds":         0,
+		"weir_neo4j_up": 0,
+		`weir_neo4j_dropped_intel_total{reason="queue"}`: 4,
 	} {
 		if got, ok := value(t, text, metric); !ok || got != want {
 			t.Errorf("%s = %v, %v, want %v", metric, got, ok, want)
@@ -160,6 +172,10 @@ func TestHealth(t *testing.T) {
 		{"just started", func(l *sensor.Liveness) { *l = sensor.Liveness{Started: now} }, nil},
 		{"not published", func(l *sensor.Liveness) { l.Publication = start }, []string{"nothing was published for 1m0s"}},
 		{"store", func(l *sensor.Liveness) { l.StoreError = errors.New("no space") }, []string{"store: no space"}},
+		{"spool is late", func(l *sensor.Liveness) { l.Spooled = &start }, []string{"nothing was put into the spool for 1m0s"}},
+		{"spool just begun", func(l *sensor.Liveness) { l.Spooled = &now }, nil},
+		{"spool", func(l *sensor.Liveness) { l.SpoolError = errors.New("no space") }, []string{"spool: no space"}},
+		{"database", func(l *sensor.Liveness) { l.ForwardError = errors.New("password") }, []string{"database: password"}},
 		{"logs", func(l *sensor.Liveness) { l.LogError = errors.New("no space") }, []string{"logs: no space"}},
 		{"interface", func(l *sensor.Liveness) { l.Down = []string{"eth0"} }, []string{"interface eth0 is down"}},
 		{"clock set back", func(l *sensor.Liveness) { l.Block = now.Add(time.Hour) }, nil},

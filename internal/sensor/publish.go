@@ -28,6 +28,8 @@ type PublishConfig struct {
 	Most  int64
 	// Describe returns what is known of the input so far.
 	Describe func() lake.Final
+	// Published is called when records have become visible; nil is nobody.
+	Published func()
 	// Strict makes an error of the store one of the sink, which ends the
 	// pipeline. Otherwise the input goes on: what the store cannot take is counted
 	// as lost, and it is tried again at every turn.
@@ -75,6 +77,9 @@ func NewPublisher(w *lake.Writer, cfg PublishConfig) *Publisher {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Published == nil {
+		cfg.Published = func() {}
 	}
 	return &Publisher{
 		cfg: cfg, writer: w, due: make(chan struct{}, 1), stats: PublishStats{Last: time.Now()},
@@ -130,6 +135,9 @@ func (p *Publisher) publish() error {
 	defer p.turns.End()
 	err := p.writer.Publish(p.cfg.Describe())
 	p.note(err)
+	if err == nil {
+		p.cfg.Published()
+	}
 	return err
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command testrun runs `go test` with its arguments, shows what failed and what
-// was skipped, and closes with a line that counts the tests.
+// was skipped, and closes with a line that counts the tests. Meanwhile it runs the
+// Neo4j server that the tests of all packages share.
 package main
 
 import (
@@ -16,11 +17,14 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
+	"syscall"
 	"time"
+
+	"weir/internal/neo4jtest"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -34,7 +38,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}
+	server, err := neo4jtest.NewHost()
+	if err != nil {
+		fmt.Fprintln(stderr, "testrun:", err)
+		return 1
+	}
+	defer server.Close()
+	// It starts while the tests are compiled. Why it does not is told to those
+	// that ask for it.
+	go func() { _ = server.Start() }()
 	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, fs.Args()...)...)
+	cmd.Env = append(os.Environ(), neo4jtest.SharedEnv+"="+server.Socket())
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.Stderr = stderr

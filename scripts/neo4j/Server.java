@@ -15,8 +15,8 @@ import org.neo4j.graphdb.QueryExecutionException;
  * Neo4j Community on loopback, for trying weir out and for its tests: the kernel and a Bolt listener.
  *
  * <p>Arguments: the folder of its data, the file with the password of the user neo4j, the port (0: any
- * that is free), megabytes of page cache, and "stdin" if it shall end with its standard input. Once it
- * answers it prints "ready" and its address.
+ * that is free), megabytes of page cache, and "stdin" if it shall end, at once, with its standard
+ * input. Once it answers it prints "ready" and its address.
  */
 public final class Server {
     public static void main(String[] args) throws Exception {
@@ -27,7 +27,8 @@ public final class Server {
             port = freePort();
         }
         String address = "127.0.0.1:" + port;
-        if (args.length > 4 && args[4].equals("stdin")) {
+        boolean endWithStdin = args.length > 4 && args[4].equals("stdin");
+        if (endWithStdin) {
             endWithStdin();
         }
         Files.createDirectories(home);
@@ -40,6 +41,8 @@ public final class Server {
                 "server.http.enabled=false",
                 "server.https.enabled=false",
                 "dbms.security.auth_enabled=true",
+                "dbms.security.auth_max_failed_attempts=0", // tests give wrong passwords
+                "dbms.security.allow_csv_import_from_file_urls=false", // of any file of this machine
                 "dbms.usage_report.enabled=false",
                 "db.tx_log.preallocate=false", // otherwise an empty database takes 500 MB
                 "db.tx_log.rotation.retention_policy=2 files",
@@ -47,7 +50,9 @@ public final class Server {
                 ""));
         DatabaseManagementService dbms =
                 new DatabaseManagementServiceBuilder(home).loadPropertiesFromFile(conf).build();
-        Runtime.getRuntime().addShutdownHook(new Thread(dbms::shutdown));
+        if (!endWithStdin) {
+            Runtime.getRuntime().addShutdownHook(new Thread(dbms::shutdown));
+        }
         setPassword(dbms.database("system"), password);
         System.out.println("ready " + address);
         System.out.flush();
@@ -73,7 +78,10 @@ public final class Server {
         }
     }
 
-    /** Ends the server when standard input ends: whoever started it is gone, in whatever way. */
+    /**
+     * Ends the server when standard input ends: whoever started it is gone, in whatever way, and nobody
+     * wants its data. So it ends at once.
+     */
     private static void endWithStdin() {
         Thread t = new Thread(() -> {
             try {
@@ -81,7 +89,7 @@ public final class Server {
             } catch (IOException e) {
                 // Gone as well.
             }
-            System.exit(0);
+            Runtime.getRuntime().halt(0);
         });
         t.setDaemon(true);
         t.start();

@@ -14,15 +14,31 @@ import (
 	"weir/internal/flow"
 )
 
-const hourMicros = int64(time.Hour / time.Microsecond)
+const slotMicros = int64(SlotWidth / time.Microsecond)
 
-// hourOf returns the number of the hour of a time in microseconds.
-func hourOf(micros int64) int32 {
-	hour := micros / hourMicros
-	if micros%hourMicros < 0 {
-		hour--
+// MaxSlots bounds the slots of time that a connection's row counts for: the
+// first ones of a row that would have more. Roll-ups never reach it.
+const MaxSlots = 20_000
+
+// slotOf returns the number of the slot of a time, both in microseconds. Slots
+// begin at multiples of their width since 1970.
+func slotOf(micros, width int64) int64 {
+	slot := micros / width
+	if micros%width < 0 {
+		slot--
 	}
-	return int32(hour)
+	return slot
+}
+
+// slotsOf returns the numbers of the first and the last slot that a row counts
+// for, and whether it would have more.
+func slotsOf(first, last, width int64) (begin, end int64, cut bool) {
+	begin = slotOf(first, width)
+	end = max(begin, slotOf(last, width))
+	if end-begin >= MaxSlots {
+		return begin, begin + MaxSlots - 1, true
+	}
+	return begin, end, false
 }
 
 // addSum adds counters and stays within 64 bits.
@@ -47,6 +63,9 @@ type texts struct {
 
 // maxTexts bounds the distinct protocols, states, services and sensors of a day.
 const maxTexts = 1 << 16
+
+// full reports whether there are so many texts that starting anew is better.
+func (t *texts) full() bool { return len(t.list) >= maxTexts/2 }
 
 // id returns the number of a text.
 func (t *texts) id(text []byte) (int32, error) {
@@ -123,19 +142,17 @@ func (s *sums) add(o *sums) {
 	}
 }
 
-// hourCount is how many connections began in an hour in which some went on.
-type hourCount struct {
-	hour  int32
-	count int64
-}
+// slotCount is how many connections began in a slot in which some went on.
+type slotCount struct{ slot, count int64 }
 
-// flowRow is a flow of a day.
+// flowRow is a flow of a day, or of other rows.
 type flowRow struct {
 	dayFlow
 	sums
 	first, last int64
 	sets        [numSets][]int32
-	hours       []hourCount
+	slots       []slotCount
+	cut         int32 // rows with more than MaxSlots, not kept in runs
 }
 
 // merge adds what another row says of the same flow.
@@ -145,12 +162,12 @@ func (r *flowRow) merge(o *flowRow) {
 	for i := range r.sets {
 		r.sets[i] = append(r.sets[i], o.sets[i]...)
 	}
-	r.hours = append(r.hours, o.hours...)
+	r.slots = append(r.slots, o.slots...)
 }
 
 // values returns how many values the row holds.
 func (r *flowRow) values() int {
-	n := len(r.hours)
+	n := len(r.slots)
 	for i := range r.sets {
 		n += len(r.sets[i])
 	}
@@ -159,31 +176,31 @@ func (r *flowRow) values() int {
 
 // set makes the row a copy of another one.
 func (r *flowRow) set(o *flowRow) {
-	sets, hours := r.sets, r.hours
+	sets, slots := r.sets, r.slots
 	*r = *o
 	for i := range sets {
 		r.sets[i] = append(sets[i][:0], o.sets[i]...)
 	}
-	r.hours = append(hours[:0], o.hours...)
+	r.slots = append(slots[:0], o.slots...)
 }
 
-// tidy sorts the sets and the hours, each value once.
+// tidy sorts the sets and the slots, each value once.
 func (r *flowRow) tidy() {
 	for i := range r.sets {
 		slices.Sort(r.sets[i])
 		r.sets[i] = slices.Compact(r.sets[i])
 	}
-	slices.SortFunc(r.hours, func(a, b hourCount) int { return cmp.Compare(a.hour, b.hour) })
+	slices.SortFunc(r.slots, func(a, b slotCount) int { return cmp.Compare(a.slot, b.slot) })
 	n := 0
-	for _, h := range r.hours {
-		if n > 0 && r.hours[n-1].hour == h.hour {
-			r.hours[n-1].count = addSum(r.hours[n-1].count, h.count)
+	for _, h := range r.slots {
+		if n > 0 && r.slots[n-1].slot == h.slot {
+			r.slots[n-1].count = addSum(r.slots[n-1].count, h.count)
 			continue
 		}
-		r.hours[n] = h
+		r.slots[n] = h
 		n++
 	}
-	r.hours = r.hours[:n]
+	r.slots = r.slots[:n]
 }
 
 // aggregate holds flows in memory, their sets as lists in shared slices.
@@ -192,8 +209,9 @@ type aggregate struct {
 	index map[dayFlow]int32
 	flows []aggregateFlow
 	nodes []setNode
-	hours []hourNode
+	slots []slotNode
 	order []int32 // of flows, when they are sorted
+	width int64   // of slots, in microseconds; without slots if 0
 }
 
 type aggregateFlow struct {
@@ -201,13 +219,14 @@ type aggregateFlow struct {
 	sums
 	first, last int64
 	heads       [numSets]int32 // positions in nodes, -1 for the end
-	hours       int32          // position in hours
+	slots       int32          // position in slots
+	cut         int32
 }
 
 type setNode struct{ value, next int32 }
 
-type hourNode struct {
-	hourCount
+type slotNode struct {
+	slotCount
 	next int32
 }
 
@@ -217,12 +236,12 @@ const lookback = 16
 
 // full reports whether the flows should be written.
 func (a *aggregate) full() bool {
-	return len(a.flows)*200+len(a.nodes)*8+len(a.hours)*24 >= a.most
+	return len(a.flows)*200+len(a.nodes)*8+len(a.slots)*24 >= a.most
 }
 
 func (a *aggregate) reset() {
 	clear(a.index)
-	a.flows, a.nodes, a.hours = a.flows[:0], a.nodes[:0], a.hours[:0]
+	a.flows, a.nodes, a.slots = a.flows[:0], a.nodes[:0], a.slots[:0]
 }
 
 // flow returns a flow, new if need be. It is valid until the next call.
@@ -234,7 +253,7 @@ func (a *aggregate) flow(key *dayFlow, first, last int64) *aggregateFlow {
 	if !ok {
 		i = int32(len(a.flows))
 		a.index[*key] = i
-		f := aggregateFlow{dayFlow: *key, first: first, last: last, hours: -1}
+		f := aggregateFlow{dayFlow: *key, first: first, last: last, slots: -1}
 		for j := range f.heads {
 			f.heads[j] = -1
 		}
@@ -257,24 +276,31 @@ func (a *aggregate) put(f *aggregateFlow, set int, value int32) {
 }
 
 // times adds that count connections began at first and a record went on till
-// last.
-func (a *aggregate) times(f *aggregateFlow, first, last, count int64) {
-	begin, end := hourOf(first), hourOf(last)
-	a.hour(f, begin, count)
-	for h := begin + 1; h <= end; h++ {
-		a.hour(f, h, 0)
+// last. It returns for how many slots that counts.
+func (a *aggregate) times(f *aggregateFlow, first, last, count int64) int {
+	if a.width == 0 {
+		return 0
 	}
+	begin, end, cut := slotsOf(first, last, a.width)
+	if cut {
+		f.cut++
+	}
+	a.slot(f, begin, count)
+	for n := begin + 1; n <= end; n++ {
+		a.slot(f, n, 0)
+	}
+	return int(end - begin + 1)
 }
 
-func (a *aggregate) hour(f *aggregateFlow, hour int32, count int64) {
-	for i, n := f.hours, 0; i >= 0 && n < lookback; i, n = a.hours[i].next, n+1 {
-		if h := &a.hours[i]; h.hour == hour {
-			h.count = addSum(h.count, count)
+func (a *aggregate) slot(f *aggregateFlow, slot, count int64) {
+	for i, n := f.slots, 0; i >= 0 && n < lookback; i, n = a.slots[i].next, n+1 {
+		if s := &a.slots[i]; s.slot == slot {
+			s.count = addSum(s.count, count)
 			return
 		}
 	}
-	a.hours = append(a.hours, hourNode{hourCount{hour, count}, f.hours})
-	f.hours = int32(len(a.hours) - 1)
+	a.slots = append(a.slots, slotNode{slotCount{slot, count}, f.slots})
+	f.slots = int32(len(a.slots) - 1)
 }
 
 // stopEvery is how often long loops ask whether to stop.
@@ -313,10 +339,11 @@ func (a *aggregate) sorted(t *texts, stop func() error, yield func(*flowRow) err
 				r.sets[set] = append(r.sets[set], a.nodes[n].value)
 			}
 		}
-		r.hours = r.hours[:0]
-		for n := f.hours; n >= 0; n = a.hours[n].next {
-			r.hours = append(r.hours, a.hours[n].hourCount)
+		r.slots = r.slots[:0]
+		for n := f.slots; n >= 0; n = a.slots[n].next {
+			r.slots = append(r.slots, a.slots[n].slotCount)
 		}
+		r.cut = f.cut
 		r.tidy()
 		if err := yield(&r); err != nil {
 			return err

@@ -3,8 +3,10 @@
 package lake_test
 
 import (
+	"fmt"
 	"syscall"
 	"testing"
+	"time"
 
 	"weir/internal/flow"
 	"weir/store/lake"
@@ -62,4 +64,56 @@ func BenchmarkIntel(b *testing.B) {
 		batches = append(batches, genDNS(1024, uint64(i)))
 	}
 	measure(b, len(batches), func(w *lake.Writer, i int) error { return w.Intel(batches[i]) })
+}
+
+// BenchmarkReadFlows reads parts as long as a live sensor's, and a large one.
+func BenchmarkReadFlows(b *testing.B) {
+	for _, rows := range []int{2000, 400_000} {
+		b.Run(fmt.Sprint(rows), func(b *testing.B) {
+			l := newLake(b)
+			w := begin(b, l, lake.Import{})
+			if err := w.Connections(batchOf(genConns(rows, 1)...)); err != nil {
+				b.Fatal(err)
+			}
+			if err := w.Commit(lake.Final{}); err != nil {
+				b.Fatal(err)
+			}
+			readParts(b, l, func(p *lake.Part) error {
+				return lake.ReadFlows(b.Context(), l.Path(), p, 5000, time.Hour, 0, func(int, []lake.FlowRow) error { return nil })
+			})
+		})
+	}
+}
+
+// BenchmarkReadIntel is BenchmarkReadFlows for intel.
+func BenchmarkReadIntel(b *testing.B) {
+	l := newLake(b)
+	w := begin(b, l, lake.Import{})
+	if err := w.Intel(genDNS(100_000, 1)); err != nil {
+		b.Fatal(err)
+	}
+	if err := w.Commit(lake.Final{}); err != nil {
+		b.Fatal(err)
+	}
+	readParts(b, l, func(p *lake.Part) error {
+		return lake.ReadIntel(b.Context(), l.Path(), p, 5000, 0, func(int, []lake.IntelRow) error { return nil })
+	})
+}
+
+// readParts measures how fast all parts of a store are read.
+func readParts(b *testing.B, l *lake.Lake, read func(*lake.Part) error) {
+	b.Helper()
+	parts := manifest(b, l).Parts
+	b.ReportAllocs()
+	start := cpuSeconds(b)
+	var n int64
+	for b.Loop() {
+		for i := range parts {
+			if err := read(&parts[i]); err != nil {
+				b.Fatal(err)
+			}
+			n += parts[i].Rows
+		}
+	}
+	b.ReportMetric(float64(n)/(cpuSeconds(b)-start), "rows/cpu-s")
 }

@@ -209,6 +209,15 @@ func (l *Lake) strays(m *Manifest) ([]Problem, error) {
 				note(dir, "%d files, %d bytes, were set aside by repairs: remove them yourself", n, bytes)
 			}
 		}
+		pins, err := readDir(l.join(pinName))
+		if err != nil {
+			return err
+		}
+		for _, e := range pins {
+			n, bytes := treeSize(l.join(pinName, e.Name()))
+			note(path.Join(pinName, e.Name()),
+				"%d files, %d bytes, are kept as a snapshot: if nothing reads it any more, remove it yourself", n, bytes)
+		}
 		return nil
 	})
 	if errors.Is(err, ErrLocked) || errors.Is(err, fs.ErrPermission) {

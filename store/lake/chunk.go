@@ -54,10 +54,15 @@ func (w *chunkWriter) addBytes(text []byte) {
 	w.add(parquet.ByteArrayValue(text), 0, 1)
 }
 
-// addString is addBytes for a string, which it copies.
+// addString adds a text, or no value where it is empty. The text is copied: what
+// importers call a service may be anything.
 func (w *chunkWriter) addString(text string) {
 	n := len(w.text)
 	w.text = append(w.text, text...)
+	if added := w.text[n:]; !plainText(added) {
+		w.text = appendText(w.text, added)
+		n += len(added)
+	}
 	w.addBytes(w.text[n:len(w.text):len(w.text)])
 }
 

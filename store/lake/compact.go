@@ -37,6 +37,9 @@ type CompactConfig struct {
 	// All merges whatever can be merged, days that go on included, however few
 	// the rows.
 	All bool
+	// Except says which parts to leave alone, by their paths: somebody reads them
+	// one after the other, and wants to find them again.
+	Except func(path string) bool
 	// Progress is called with the number of rows read so far, now and then.
 	Progress func(rows int64)
 }
@@ -77,6 +80,9 @@ func (c CompactConfig) withDefaults() CompactConfig {
 		c.Memory = defaultCompactMemory
 	}
 	c.Memory = max(c.Memory, MinCompactMemory)
+	if c.Except == nil {
+		c.Except = func(string) bool { return false }
+	}
 	if c.Progress == nil {
 		c.Progress = func(int64) {}
 	}
@@ -247,7 +253,7 @@ func (c *compactor) plan(m *Manifest, now time.Time) [][]Part {
 	byKey := make(map[mergeKey][]Part)
 	for i := range m.Parts {
 		p := m.Parts[i]
-		if !known[p.Kind] || p.fill() >= fullPart || c.lake.unfit.has(p.Path) {
+		if !known[p.Kind] || p.fill() >= fullPart || c.skips(&p) {
 			continue
 		}
 		key := mergeKey{p.Kind, p.Day, p.Import, p.Rollup, p.Schema}
@@ -281,6 +287,9 @@ func (c *compactor) plan(m *Manifest, now time.Time) [][]Part {
 	}
 	return groups
 }
+
+// skips reports whether a part is not to be read.
+func (c *compactor) skips(p *Part) bool { return c.cfg.Except(p.Path) || c.lake.unfit.has(p.Path) }
 
 // irreplaceable returns the ids of imports that no other import can replace:
 // which of them a row came from matters to nobody.

@@ -46,6 +46,7 @@ const (
 	oldName         = ".old"
 	copyName        = ".MANIFEST.copy"
 	damagedName     = ".damaged"
+	pinName         = ".pin"
 	ownerName       = "lock" // in the directory of an import
 )
 
@@ -111,7 +112,7 @@ func newLake(path string, cfg Config) (*Lake, error) {
 }
 
 // Init makes an empty store at path, which may be missing, an empty directory,
-// or a store: that one is emptied. Any other directory is refused.
+// or a store: that one is emptied, snapshots included. Any other directory is refused.
 func Init(path string) error {
 	l, err := newLake(path, Config{})
 	if err != nil {
@@ -122,6 +123,14 @@ func Init(path string) error {
 
 // create makes the store, or empties an existing one if empty is set.
 func (l *Lake) create(empty bool) error {
+	if err := l.makeEmpty(empty); err != nil || !empty {
+		return err
+	}
+	return l.release(l.join(pinName))
+}
+
+// makeEmpty is create, which snapshots survive.
+func (l *Lake) makeEmpty(empty bool) error {
 	if err := os.MkdirAll(l.path, 0o755); err != nil {
 		return fmt.Errorf("create store: %w", err)
 	}
@@ -158,7 +167,7 @@ func (l *Lake) checkFree() error {
 		switch e.Name() {
 		case manifestName:
 			return nil
-		case newManifestName, copyName, lockName, compactLockName, tmpName, oldName, damagedName, "lost+found":
+		case newManifestName, copyName, lockName, compactLockName, tmpName, oldName, damagedName, pinName, "lost+found":
 		default:
 			foreign = true
 		}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/zeebo/xxh3"
+
+	"weir/store"
 )
 
 // Format is the version of the layout that this package writes.
@@ -110,6 +112,19 @@ type Import struct {
 	// Killed says that the import's process ended without saying so: what it
 	// had published is there, the rest is not.
 	Killed bool `json:"killed,omitempty"`
+}
+
+// Status describes the import as stores do.
+func (i *Import) Status() store.ImportStatus {
+	s := store.ImportStatus{
+		ID: i.ID, Time: i.Time.UTC(), Sensor: i.Sensor, Source: i.Source, Options: i.Options,
+		Packets: i.Packets, Connections: i.Connections, Intel: i.Intel, Truncated: i.Truncated,
+		Open: i.Open, Killed: i.Killed, Damaged: i.Damaged, Lost: i.Lost,
+	}
+	for j := range i.Inputs {
+		s.Inputs = append(s.Inputs, i.Inputs[j].Name)
+	}
+	return s
 }
 
 // Input is one file of an import and what identifies its content.

@@ -78,6 +78,32 @@ func processJob(job string, l *lake.Lake) error {
 			return err
 		}
 		return compactWithinJob(l, memory, limit)
+	case "drop": // drops one part after the other
+		fmt.Println("ready")
+		m, err := l.Manifest()
+		if err != nil {
+			return err
+		}
+		for _, p := range m.Incoming() {
+			if err := l.Drop([]string{p.Path}); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "pin": // makes snapshots and releases every other one
+		fmt.Println("ready")
+		for i := 0; ; i++ {
+			p, err := l.Pin(fmt.Sprintf("%d-%d", os.Getpid(), i))
+			if err != nil {
+				return err
+			}
+			if i%2 == 0 {
+				continue
+			}
+			if err := p.Release(); err != nil {
+				return err
+			}
+		}
 	case "lock": // keeps the store's lock
 		f, err := os.OpenFile(filepath.Join(l.Path(), ".lock"), os.O_RDWR, 0)
 		if err != nil {

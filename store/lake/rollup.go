@@ -50,7 +50,7 @@ func (c *compactor) planRollups(m *Manifest, now time.Time) []rollupDay {
 		switch {
 		case p.Kind == RollupTable:
 			d.old = append(d.old, p)
-		case p.MaxTS-p.MinTS <= maxSpan && !c.lake.unfit.has(p.Path):
+		case p.MaxTS-p.MinTS <= maxSpan && !c.skips(&p):
 			d.conns = append(d.conns, p)
 		}
 	}
@@ -156,13 +156,14 @@ func (c *compactor) build(ctx context.Context, d *rollupDay) (parts []Part, bad 
 	}
 	t := new(texts)
 	sorted := &runs{dir: c.dir, texts: t, most: c.budget.runs, stop: ctx.Err}
-	a := &aggregate{most: c.budget.flows}
+	a := &aggregate{most: c.budget.flows, width: slotMicros}
 	spill := func() error {
 		err := sorted.add(func(yield func(*flowRow) error) error { return a.sorted(t, ctx.Err, yield) })
 		a.reset()
 		return err
 	}
 	r := newConnReader(c.buf, c.budget.file)
+	r.span = maxSpan
 	defer func() {
 		r.close()
 		c.buf = r.data
@@ -234,9 +235,11 @@ const (
 	inEnd
 )
 
-// connReader reads what roll-ups need of connections.
+// connReader reads what flows are made of.
 type connReader struct {
 	partReader
+	// span refuses rows that last longer, or end before they begin; 0 does not.
+	span   int64
 	values [][]parquet.Value
 }
 
@@ -266,15 +269,23 @@ func (r *connReader) addTo(a *aggregate, t *texts) (n int, err error) {
 		}
 	}
 	for row := range n {
-		if err := r.addRow(a, t, row); err != nil {
-			return 0, unfit(r.part, "%w", err)
+		if _, err := r.addRow(a, t, row); err != nil {
+			return 0, err
 		}
 	}
 	return n, nil
 }
 
-// addRow adds the connection in a row of the chunk.
-func (r *connReader) addRow(a *aggregate, t *texts, row int) (err error) {
+// addRow adds the connection in a row of the chunk, and returns for how many
+// slots it counts.
+func (r *connReader) addRow(a *aggregate, t *texts, row int) (slots int, err error) {
+	if slots, err = r.addConn(a, t, row); err != nil {
+		return 0, unfit(r.part, "%w", err)
+	}
+	return slots, nil
+}
+
+func (r *connReader) addConn(a *aggregate, t *texts, row int) (slots int, err error) {
 	at := func(column int) *parquet.Value { return &r.values[column][row] }
 	number := func(column int) int32 {
 		if v := at(column); !v.IsNull() {
@@ -287,17 +298,17 @@ func (r *connReader) addRow(a *aggregate, t *texts, row int) (err error) {
 	copy(key.dst[:], at(inDst).ByteArray())
 	key.dport, key.typ = number(inDport), number(inType)
 	if key.proto, err = t.id(at(inProto).ByteArray()); err != nil {
-		return err
+		return 0, err
 	}
 	first, last := at(inFirst).Int64(), at(inLast).Int64()
-	if last < first || last-first > maxSpan {
-		return fmt.Errorf("a connection lasts from %d to %d", first, last)
+	if r.span > 0 && (last < first || last-first > r.span) {
+		return 0, fmt.Errorf("a connection lasts from %d to %d", first, last)
 	}
 	f := a.flow(&key, first, last)
 	for i := range f.sums {
 		f.sums[i] = addSum(f.sums[i], at(inCount+i).Int64())
 	}
-	a.times(f, first, last, at(inCount).Int64())
+	slots = a.times(f, first, last, at(inCount).Int64())
 	if n := at(inSport); !n.IsNull() {
 		a.put(f, setSports, n.Int32())
 	}
@@ -316,7 +327,7 @@ func (r *connReader) addRow(a *aggregate, t *texts, row int) (err error) {
 		}
 		id, err := t.id(v.ByteArray())
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if s.column != inService {
 			a.put(f, s.set, id)
@@ -324,13 +335,13 @@ func (r *connReader) addRow(a *aggregate, t *texts, row int) (err error) {
 		}
 		ids, err := t.split(id)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		for _, id := range ids {
 			a.put(f, s.set, id)
 		}
 	}
-	return nil
+	return slots, nil
 }
 
 // rollupWriter writes flows to the parts of a roll-up.
@@ -420,10 +431,10 @@ func (w *rollupWriter) add(r *flowRow) error {
 	words(setServices)
 	numbers(setVLANs)
 	words(setSensors)
-	list(len(r.hours), func(i int) parquet.Value {
-		return parquet.Int64Value(int64(r.hours[i].hour) * hourMicros)
+	list(len(r.slots), func(i int) parquet.Value {
+		return parquet.Int64Value(r.slots[i].slot * slotMicros)
 	})
-	list(len(r.hours), func(i int) parquet.Value { return parquet.Int64Value(r.hours[i].count) })
+	list(len(r.slots), func(i int) parquet.Value { return parquet.Int64Value(r.slots[i].count) })
 
 	w.conns = addSum(w.conns, r.sums[0])
 	if w.part == nil {

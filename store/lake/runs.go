@@ -201,12 +201,12 @@ func (r *flowRow) append(b []byte) []byte {
 			last = n
 		}
 	}
-	b = binary.AppendUvarint(b, uint64(len(r.hours)))
-	last := int32(0)
-	for _, h := range r.hours {
-		b = binary.AppendVarint(b, int64(h.hour)-int64(last))
-		b = binary.AppendVarint(b, h.count)
-		last = h.hour
+	b = binary.AppendUvarint(b, uint64(len(r.slots)))
+	last := int64(0)
+	for _, s := range r.slots {
+		b = binary.AppendVarint(b, s.slot-last)
+		b = binary.AppendVarint(b, s.count)
+		last = s.slot
 	}
 	return b
 }
@@ -239,10 +239,10 @@ func (r *flowRow) decode(b []byte) {
 			r.sets[i] = append(r.sets[i], last)
 		}
 	}
-	r.hours = r.hours[:0]
-	last := int32(0)
+	r.slots = r.slots[:0]
+	last := int64(0)
 	for range length() {
-		last += int32(next())
-		r.hours = append(r.hours, hourCount{last, next()})
+		last += next()
+		r.slots = append(r.slots, slotCount{last, next()})
 	}
 }

@@ -22,9 +22,36 @@ import (
 // be changed: such a part is left alone.
 var errUnfit = errors.New("the part is unfit")
 
+// ErrDamaged says that a part cannot be read and never will be: its file is not
+// what was written, or is gone.
+var ErrDamaged = errors.New("the part is damaged")
+
+// unfitError says what is wrong with a part. It is errUnfit, and ErrDamaged
+// unless another program or user can read the part.
+type unfitError struct {
+	path string
+	err  error
+}
+
+func (e *unfitError) Error() string {
+	return fmt.Sprintf("read %s: %v: %v", e.path, errUnfit, e.err)
+}
+
+func (e *unfitError) Unwrap() error { return e.err }
+
+func (e *unfitError) Is(target error) bool {
+	switch target {
+	case errUnfit:
+		return true
+	case ErrDamaged:
+		return !errors.Is(e.err, fs.ErrPermission) && !errors.Is(e.err, ErrNewerFormat)
+	}
+	return false
+}
+
 // unfit says what is wrong with a part.
 func unfit(p *Part, format string, args ...any) error {
-	return fmt.Errorf("read %s: %w: %w", p.Path, errUnfit, fmt.Errorf(format, args...))
+	return &unfitError{p.Path, fmt.Errorf(format, args...)}
 }
 
 // unfitParts remembers parts that cannot be read, so that they are not read
@@ -67,6 +94,8 @@ type partReader struct {
 	leaves  []int // of the columns read, -1 where the part has none
 	group   int   // the next row group
 	left    int64 // rows of the row group
+	at      int64 // the row of the group that the chunk begins with
+	last    int64 // rows of the chunk
 	scans   []columnScan
 	missing []parquet.Value // scratch space
 }
@@ -232,7 +261,7 @@ func (r *partReader) next(limit int) (int, error) {
 	if r.left == 0 {
 		groups := r.file.RowGroups()
 		for r.group < len(groups) && r.left == 0 {
-			r.left = groups[r.group].NumRows()
+			r.left, r.at, r.last = groups[r.group].NumRows(), 0, 0
 			r.group++
 		}
 		if r.left <= 0 {
@@ -247,9 +276,19 @@ func (r *partReader) next(limit int) (int, error) {
 			}
 		}
 	}
+	r.at += r.last
 	n := int(min(r.left, int64(limit)))
-	r.left -= int64(n)
+	r.left, r.last = r.left-int64(n), int64(n)
 	return n, nil
+}
+
+// seek makes the i-th of the columns, of whose row group nothing was read,
+// ready for the rows of the chunk.
+func (r *partReader) seek(i int) error {
+	if r.leaves[i] < 0 {
+		return nil
+	}
+	return r.guard(func() error { return r.scans[i].pages.SeekToRow(r.at) })
 }
 
 // read returns the values of the i-th of the columns for the n rows of the
@@ -281,7 +320,7 @@ func (r *partReader) close() {
 	if r.disk != nil {
 		_ = r.disk.Close() // nothing was written
 	}
-	r.file, r.disk, r.part, r.group, r.left = nil, nil, nil, 0, 0
+	r.file, r.disk, r.part, r.group, r.left, r.at, r.last = nil, nil, nil, 0, 0, 0, 0
 }
 
 // columnScan reads the values of one column of a row group.

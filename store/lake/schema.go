@@ -2,7 +2,11 @@
 
 package lake
 
-import "weir/internal/flow"
+import (
+	"time"
+
+	"weir/internal/flow"
+)
 
 // ConnTable is the name of the table of connections; the other tables are
 // named after the kinds of intel.
@@ -143,6 +147,10 @@ func ConnColumns() []Column {
 		{Name: "loss", Type: Boolean, Since: 1},
 	}
 }
+
+// SlotWidth is the width of the slots of time that flows count for, as the column
+// times of roll-ups has them.
+const SlotWidth = time.Hour
 
 // Rollup returns the table of roll-ups: the flows of closed days, a row for a
 // flow and day, made of the connections of the parts that a roll-up covers.

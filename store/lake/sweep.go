@@ -145,7 +145,7 @@ func (l *Lake) retire(parts []Part) error {
 			_ = os.Remove(filepath.Dir(from)) // succeeds once the day is empty
 		}
 	}
-	return l.purge(now)
+	return l.purge(time.Now()) // later than now: the least grace is over
 }
 
 // purge removes retired parts whose grace is over.

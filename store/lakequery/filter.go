@@ -19,6 +19,8 @@ type condition struct {
 	// connections they cover.
 	schema string
 	rolled bool
+	// times says that the column times is needed.
+	times bool
 }
 
 // condition translates a filter for the snapshot. Should another one replace it
@@ -30,7 +32,7 @@ func (d *DB) condition(e *filter.Expr) (*condition, error) {
 // conditionOn translates a filter for a manifest whose views are in a schema.
 func conditionOn(schema string, m *lake.Manifest, e *filter.Expr) (*condition, error) {
 	sql, err := e.SQL(filter.SQLOptions{
-		Conn: "conn", Flow: "flow",
+		Conn: "conn", Flow: "flow", Slot: lake.SlotWidth,
 		Table: func(kind string) string { return schema + "." + ident(kind) },
 	})
 	if err != nil {
@@ -38,7 +40,7 @@ func conditionOn(schema string, m *lake.Manifest, e *filter.Expr) (*condition, e
 	}
 	c := &condition{
 		rows: sql.Rows.Text, groups: sql.Groups.Text, args: sql.Args(),
-		schema: schema, rolled: rolled(m),
+		schema: schema, rolled: rolled(m), times: sql.Times,
 	}
 	for _, text := range []*string{&c.rows, &c.groups} {
 		if *text == "TRUE" {
@@ -55,9 +57,9 @@ func (c *condition) arg(v any) string {
 }
 
 // flows returns the WITH clause that makes "flows" of the flows selected, with
-// the columns that sorts and joins need.
+// the columns that sorts and joins need, and times where it is needed.
 func (c *condition) flows() string {
-	all := flowsOf(c.schema, c.rolled, c.rows, "any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin")
+	all := flowsOf(c.schema, c.rolled, c.times, c.rows, "any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin")
 	if c.groups == "" {
 		return "WITH flows AS (" + all + ")"
 	}

@@ -5,7 +5,6 @@ package lakequery
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -31,14 +30,11 @@ func orderBy(orders []store.Order) (string, error) {
 			add([]string{"proto", "dport", "type"}, o.Desc)
 			continue
 		}
-		a, err := find(o.Attr, "order by", scalarAttribute)
-		if attrErr := new(store.AttributeError); errors.As(err, &attrErr) {
-			attrErr.Known = append([]string{"flow"}, attrErr.Known...)
-		}
+		known, err := attributes().OrderBy(o.Attr)
 		if err != nil {
 			return "", err
 		}
-		if a.sort != nil {
+		if a := attributeOf(known); a.sort != nil {
 			add(a.sort, o.Desc)
 		} else {
 			add([]string{a.sql}, o.Desc)
@@ -184,12 +180,16 @@ func flowsSQL(c *condition, q store.Query) (string, error) {
 	}
 	text, cut := c.flows(), c.page(q.Skip, q.Limit)
 	if q.Limit == 0 {
-		text += " SELECT * EXCLUDE (src_bin, dst_bin) FROM flows ORDER BY " + order + cut
+		exclude := "src_bin, dst_bin"
+		if c.times {
+			exclude += ", times"
+		}
+		text += " SELECT * EXCLUDE (" + exclude + ") FROM flows ORDER BY " + order + cut
 		return text, nil
 	}
 	return text + ", page AS MATERIALIZED (SELECT " + flowKey + " FROM flows ORDER BY " + order + cut + ") " +
 		"SELECT * EXCLUDE (src_bin, dst_bin) FROM (" +
-		flowsOf(c.schema, c.rolled, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")",
+		flowsOf(c.schema, c.rolled, false, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")",
 			"any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin") +
 		") ORDER BY " + order, nil
 }

@@ -40,11 +40,15 @@ func merged(column string) string {
 
 // flowsOf returns the query of the flows of connections that fulfill a
 // condition on the flow's key ("" is none), from the views in a schema. It has the columns of flowColumns
-// and the extra ones. Where roll-ups are used, the flows of the other
+// and the extra ones, and times if that is set. Where roll-ups are used, the flows of the other
 // connections are merged with them: grouping these first is what is cheap.
-func flowsOf(schema string, rolled bool, where string, extra ...string) string {
+func flowsOf(schema string, rolled, times bool, where string, extra ...string) string {
+	var slots []string
+	if times {
+		slots = []string{timesSQL() + " AS times"}
+	}
 	if !rolled {
-		return flowSelect(schema, lake.ConnTable, where, extra...)
+		return flowSelect(schema, lake.ConnTable, where, append(slots, extra...)...)
 	}
 	columns := []string{flowKey, merged("sports") + " AS sports", merged("codes") + " AS codes"}
 	names := []string{flowKey, "sports", "codes"}
@@ -56,12 +60,16 @@ func flowsOf(schema string, rolled bool, where string, extra ...string) string {
 	for _, name := range []string{"conn_state", "service", "vlan", "sensor"} {
 		columns, names = append(columns, merged(name)+" AS "+name), append(names, name)
 	}
+	if times {
+		columns, names = append(columns, merged("times")+" AS times"), append(names, "times")
+	}
 	days := "SELECT " + strings.Join(append(names, "src_bin", "dst_bin"), ", ") +
 		" FROM " + schema + "." + lake.RollupTable + " AS conn"
 	if where != "" {
 		days += " WHERE " + where
 	}
-	rest := flowSelect(schema, restTable, where, "any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin")
+	rest := flowSelect(schema, restTable, where,
+		append(slots, "any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin")...)
 	return "SELECT " + strings.Join(append(columns, extra...), ", ") +
 		" FROM (" + days + " UNION ALL " + rest + ") AS conn GROUP BY " + flowKey
 }

@@ -117,6 +117,8 @@ func rollupAnswers(t *testing.T, db *lakequery.DB, e *filter.Expr) string {
 		{Fields: []string{"src.addr"}, Sum: []string{"csbytes", "scbytes"}, Collect: []string{"sports", "conn_state"}},
 		{Fields: []string{"service"}, Collect: []string{"sensor", "vlan"}, Least: true},
 		{Fields: []string{"meta.dns.query"}, Collect: []string{"dst.addr"}},
+		{Fields: []string{"times.start"}, Collect: []string{"proto"}},
+		{Fields: []string{"proto"}, Collect: []string{"times.duration", "times.start"}},
 	} {
 		top.Query = store.Query{Filter: e, Limit: 20}
 		rows, err := db.Top(t.Context(), top)

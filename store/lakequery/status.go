@@ -104,16 +104,7 @@ func describe(path string, m *lake.Manifest) *store.Status {
 	}
 	for i := range m.Imports {
 		imp := &m.Imports[i]
-		is := store.ImportStatus{
-			ID: imp.ID, Time: imp.Time.UTC(), Sensor: imp.Sensor, Source: imp.Source,
-			Options: imp.Options, Packets: imp.Packets, Connections: imp.Connections,
-			Intel: imp.Intel, Truncated: imp.Truncated, Open: imp.Open,
-			Killed: imp.Killed, Damaged: imp.Damaged, Lost: imp.Lost,
-		}
-		for j := range imp.Inputs {
-			is.Inputs = append(is.Inputs, imp.Inputs[j].Name)
-		}
-		s.Imports = append(s.Imports, is)
+		s.Imports = append(s.Imports, imp.Status())
 		if !slices.Contains(s.Sensors, imp.Sensor) {
 			s.Sensors = append(s.Sensors, imp.Sensor)
 		}

@@ -162,14 +162,18 @@ type tailText struct {
 // selectSQL returns the query that selects of the temporary tables' content what
 // the filter wants, see run. intel returns the relation of a kind.
 func (t *Tail) selectSQL(last int, intel func(kind string) string) (*tailText, error) {
-	cond, err := t.query.Filter.SQL(filter.SQLOptions{Conn: "flow", Flow: "flow", ByUID: true, Table: intel})
+	cond, err := t.query.Filter.SQL(filter.SQLOptions{Conn: "flow", Flow: "flow", ByUID: true, Table: intel, Slot: lake.SlotWidth})
 	if err != nil {
 		return nil, err
+	}
+	sets := setsOfOne
+	if cond.Times {
+		sets += ", list_transform(" + slotsSQL() + ", lambda u: make_timestamptz(u)) AS times"
 	}
 	text := "WITH whole AS (SELECT * FROM " + tailEnded + " WHERE count <> 0 UNION ALL SELECT * FROM " + tailMerged +
 		// Their parts may have left the lake just now.
 		" UNION ALL SELECT * FROM " + tailEnded + " WHERE count = 0 AND uid NOT IN (SELECT uid FROM " + tailMerged + ")), " +
-		"flow AS (SELECT * REPLACE (" + flowOfOne + "), " + setsOfOne + " FROM whole), " +
+		"flow AS (SELECT * REPLACE (" + flowOfOne + "), " + sets + " FROM whole), " +
 		"chosen AS MATERIALIZED (SELECT * FROM whole WHERE uid IN (SELECT uid FROM flow WHERE " + cond.Rows.Text +
 		" AND " + cond.Groups.Text + ")"
 	order := " ORDER BY lastseen, uid"

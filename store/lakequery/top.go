@@ -79,7 +79,8 @@ func collected(i int) string { return fmt.Sprintf("c%d", i) }
 // elements of a collected set must not count a flow several times.
 func (d *DB) topSQL(q store.TopQuery) (string, []any, error) {
 	if len(q.Fields) == 0 {
-		return "", nil, &store.AttributeError{Use: "group by", Known: names(anyAttribute)}
+		_, err := attributes().GroupBy("")
+		return "", nil, err
 	}
 	c, err := d.condition(q.Filter)
 	if err != nil {
@@ -88,30 +89,34 @@ func (d *DB) topSQL(q store.TopQuery) (string, []any, error) {
 	var fields, aliases, sorted, joined, collect, sums []string
 	var grouped, gathered sources
 	for i, name := range q.Fields {
-		a, err := find(name, "group by", anyAttribute)
+		a, err := attributes().GroupBy(name)
 		if err != nil {
 			return "", nil, err
 		}
+		field := attributeOf(a)
+		c.times = c.times || field.times
 		f := fmt.Sprintf("f%d", i)
-		fields = append(fields, grouped.value(a, "flows", "group_"+f)+" AS "+f)
+		fields = append(fields, grouped.value(field, "flows", "group_"+f)+" AS "+f)
 		aliases = append(aliases, f)
 		sorted = append(sorted, f+" NULLS LAST")
 		joined = append(joined, fmt.Sprintf("best.%[1]s IS NOT DISTINCT FROM ranked.%[1]s", f))
 	}
 	for i, name := range q.Collect {
-		a, err := find(name, "collect", anyAttribute)
+		a, err := attributes().Collect(name)
 		if err != nil {
 			return "", nil, err
 		}
+		field := attributeOf(a)
+		c.times = c.times || field.times
 		collect = append(collect, fmt.Sprintf("%s: %s", collected(i),
-			gathered.value(a, "ranked", "gather_"+collected(i))))
+			gathered.value(field, "ranked", "gather_"+collected(i))))
 	}
 	for _, name := range q.Sum {
-		a, err := find(name, "sum", sumAttribute)
+		a, err := attributes().Sum(name)
 		if err != nil {
 			return "", nil, err
 		}
-		sums = append(sums, a.sql+"::HUGEINT")
+		sums = append(sums, attributeOf(a).sql+"::HUGEINT")
 	}
 	amount := "count(*)"
 	if len(sums) > 0 {
@@ -151,9 +156,9 @@ func (s *sources) value(a *attribute, main, alias string) string {
 			value = "unnest(" + value + ")"
 		}
 		fmt.Fprintf(&s.joins, " LEFT JOIN (SELECT DISTINCT src_bin AS k1, dst_bin AS k2, proto AS k3, "+
-			"dport AS k4, %[1]s AS v FROM %[2]s.%[3]s AS i) AS %[4]s ON %[4]s.k1 = %[5]s.src_bin AND "+
+			"dport AS k4, %[1]s AS v FROM %[2]s.%[3]s AS i WHERE i.%[6]s IS NOT NULL) AS %[4]s ON %[4]s.k1 = %[5]s.src_bin AND "+
 			"%[4]s.k2 = %[5]s.dst_bin AND %[4]s.k3 = %[5]s.proto AND %[4]s.k4 IS NOT DISTINCT FROM %[5]s.dport",
-			value, rawSchema, ident(a.table), alias, main)
+			value, rawSchema, ident(a.table), alias, main, ident(a.column))
 		return alias + ".v"
 	case !a.Set:
 		return a.sql

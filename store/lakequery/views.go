@@ -29,7 +29,7 @@ func (d *DB) views(m *lake.Manifest) []string {
 	out := append(d.rawViews(rawSchema, m), rollupView(),
 		replaceView("conn", connSelect(rawSchema+"."+wholeTable)),
 		replaceView("conn_records", connSelect(rawSchema+"."+recordsTable)),
-		replaceView("flow", flowsOf(rawSchema, rolled(m), "")),
+		replaceView("flow", flowsOf(rawSchema, rolled(m), true, "")),
 	)
 	for _, t := range lake.Tables() {
 		if t.Name != lake.ConnTable {
@@ -119,6 +119,21 @@ func flowColumns() []string {
 	return append(columns, "min(firstseen) AS firstseen", "max(lastseen) AS lastseen",
 		distinct(stateSQL)+" AS conn_state", servicesSQL+" AS service",
 		distinct("vlan")+" AS vlan", distinct("sensor")+" AS sensor")
+}
+
+// slotsSQL is the list of the slots of time that a connection's row counts for:
+// the starts of hours, as lake.Rollup has them, in microseconds.
+func slotsSQL() string {
+	width := lake.SlotWidth.Microseconds()
+	first := fmt.Sprintf("(epoch_us(firstseen) - (epoch_us(firstseen) %% %[1]d + %[1]d) %% %[1]d)", width)
+	return fmt.Sprintf("range(%[1]s, greatest(%[1]s, least(epoch_us(lastseen), %[1]s + %[2]d)) + 1, %[3]d)",
+		first, (lake.MaxSlots-1)*width, width)
+}
+
+// timesSQL is the set of the slots of time of connections. It is made only
+// where somebody asks for it.
+func timesSQL() string {
+	return "list_transform(list_sort(list_distinct(flatten(list(" + slotsSQL() + ")))), lambda u: make_timestamptz(u))"
 }
 
 // flowKey is what makes a flow.

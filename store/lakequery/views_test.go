@@ -31,7 +31,7 @@ func TestViewColumns(t *testing.T) {
 		"conn": connColumns, "conn_records": connColumns,
 		"flow": {
 			"src", "dst", "proto", "dport", "type", "sports", "codes", "count", "cspkts", "scpkts",
-			"csbytes", "scbytes", "firstseen", "lastseen", "conn_state", "service", "vlan", "sensor",
+			"csbytes", "scbytes", "firstseen", "lastseen", "conn_state", "service", "vlan", "sensor", "times",
 		},
 		"dns": kind("trans_id", "rtt", "query", "qclass", "qclass_name", "qtype", "qtype_name",
 			"rcode", "rcode_name", "AA", "TC", "RD", "RA", "Z", "answers", "TTLs", "rejected",
@@ -86,6 +86,7 @@ func TestViewRows(t *testing.T) {
 		[]any{"http", "ssl"},
 		[]any{int64(12)},
 		[]any{"eth0"},
+		[]any{at(0)},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("flow (-want +got):\n%s", diff)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
+
+	"weir/store"
 )
 
 // Kind says what is wrong.
@@ -38,6 +40,8 @@ const (
 	ReadOnly Kind = "read-only"
 	// Timeout: the query took longer than it may.
 	Timeout Kind = "timeout"
+	// Memory: the query needs more memory than the server gives it; store.ErrMemory.
+	Memory Kind = "memory"
 	// Query: the server refuses the query.
 	Query Kind = "query"
 )
@@ -85,8 +89,15 @@ func (d *DB) explain(ctx context.Context, err error) error {
 		return d.explainServer(e)
 	}
 	text := oneLine(err)
+	// What the driver's own layers say; of the routing table's the rest names the server.
+	text = strings.TrimPrefix(text, "ConnectivityError: ")
+	if rest, ok := strings.CutPrefix(text, "Unable to retrieve routing table from "); ok {
+		if _, inner, ok := strings.Cut(rest, ": "); ok {
+			text = inner
+		}
+	}
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), strings.Contains(text, context.DeadlineExceeded.Error()):
 		return d.failure(Unreachable, err, "the server does not answer in time")
 	case strings.Contains(text, "server responded HTTP"):
 		return d.failure(Version, err, "this is a web server: expected the port of Bolt, which is 7687 by default")
@@ -135,6 +146,10 @@ func (d *DB) explainServer(e *neo4j.Neo4jError) error {
 		return d.failure(ReadOnly, e, "this member of the cluster only reads: take neo4j:// instead of bolt://, which finds the one that writes")
 	case strings.HasPrefix(title, "TransactionTimedOut"):
 		return d.failure(Timeout, e, fmt.Sprintf("the query took longer than %v", d.cfg.QueryTimeout))
+	case strings.HasSuffix(title, "OutOfMemoryError"):
+		return d.failure(Memory, errors.Join(store.ErrMemory, e), store.ErrMemory.Error())
+	case strings.HasPrefix(e.Code, "Neo.DatabaseError.Schema."):
+		return d.failure(Database, e, fmt.Sprintf("%s (%s)", oneLine(errors.New(e.Msg)), title)) // what is there is against it
 	case strings.HasPrefix(e.Code, "Neo.TransientError."), strings.HasPrefix(e.Code, "Neo.DatabaseError."):
 		return d.failure(Server, e, fmt.Sprintf("%s (%s)", oneLine(errors.New(e.Msg)), e.Code))
 	}

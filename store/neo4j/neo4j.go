@@ -13,11 +13,11 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
+	"github.com/neo4j/neo4j-go-driver/v5/neo4j/config"
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j/notifications"
 
 	"weir/store"
@@ -75,10 +75,11 @@ type DB struct {
 	// retries counts transactions that were tried again.
 	retries atomic.Int64
 
-	// mu guards checked: whether the server's version and the database's schema
-	// are known to be right.
-	mu      sync.Mutex
-	checked bool
+	// checked says that the server's version and the database's schema are known to
+	// be right; checking holds a token while nobody finds out. Waiting for it ends
+	// with the waiter's context, which a mutex does not care for.
+	checked  atomic.Bool
+	checking chan struct{}
 }
 
 var _ store.Reader = (*DB)(nil)
@@ -130,12 +131,13 @@ func newDB(uri string, cfg Config) (*DB, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &DB{where: where, cfg: cfg, log: cfg.Logger}
+	d := &DB{where: where, cfg: cfg, log: cfg.Logger, checking: make(chan struct{}, 1)} // one finds out
+	d.checking <- struct{}{}
 	if where.routing() {
 		d.bookmarks = neo4j.NewBookmarkManager(neo4j.BookmarkManagerConfig{})
 	}
 	d.driver, err = neo4j.NewDriverWithContext(where.server(), neo4j.BasicAuth(where.user, cfg.Password, ""),
-		func(c *neo4j.Config) {
+		func(c *config.Config) {
 			c.UserAgent = "weir"
 			c.MaxConnectionPoolSize = poolSize
 			c.SocketConnectTimeout = cfg.ConnectTimeout
@@ -165,9 +167,16 @@ func (d *DB) Close() error {
 
 // ready checks the server and the database, once it succeeded no more.
 func (d *DB) ready(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.checked {
+	if d.checked.Load() {
+		return nil
+	}
+	select {
+	case <-d.checking:
+		defer func() { d.checking <- struct{}{} }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if d.checked.Load() {
 		return nil
 	}
 	limited, cancel := context.WithTimeout(ctx, d.cfg.ConnectTimeout)
@@ -185,7 +194,7 @@ func (d *DB) ready(ctx context.Context) error {
 			return err
 		}
 	}
-	d.checked = true
+	d.checked.Store(true)
 	return nil
 }
 

@@ -4,21 +4,304 @@ package neo4j
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
+	"net/netip"
+	"strings"
+	"time"
 
+	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
+
+	"weir/internal/filter"
 	"weir/store"
 )
 
-// Flows implements store.FlowLister.
-func (d *DB) Flows(ctx context.Context, q store.Query) iter.Seq2[*store.Flow, error] {
-	panic(errSkeleton)
+// question is a filter with what is asked of the flows that it selects.
+type question struct {
+	*filter.Cypher
+	// text begins the query: it binds src, f and dst.
+	text string
 }
 
+// ask translates a filter.
+func ask(e *filter.Expr) (*question, error) {
+	c, err := e.Cypher(filter.CypherOptions{})
+	if err != nil {
+		return nil, err
+	}
+	q := &question{Cypher: c, text: c.Match}
+	if c.Where != "true" {
+		q.text += " WHERE " + c.Where
+	}
+	return q, nil
+}
+
+// arg adds a parameter and returns its placeholder.
+func (q *question) arg(name string, v any) string {
+	q.Params[name] = v
+	return "$" + name
+}
+
+// page returns what cuts a page out of sorted rows.
+func (q *question) page(skip, limit int) (text string) {
+	if skip > 0 {
+		text += " SKIP " + q.arg("skip", int64(skip))
+	}
+	if limit > 0 {
+		text += " LIMIT " + q.arg("limit", int64(limit))
+	}
+	return text
+}
+
+// errStop ends a query whose further records nobody wants.
+var errStop = errors.New("no more records are wanted")
+
+// answer runs the queries of a question in one transaction: those for patterns,
+// then text. Transient errors are retried as long as each was not called.
+func (d *DB) answer(ctx context.Context, q *question, text string, each func(*neo4j.Record) error) error {
+	called := false
+	err := d.reading(ctx, func() bool { return !called }, func(t *tx) error {
+		err := q.Fill(t.ctx, func(_ context.Context, query string, params map[string]any, value func(v any) error) error {
+			return t.each(query, params, func(r *neo4j.Record) error { return value(r.Values[0]) })
+		})
+		if err != nil {
+			return err
+		}
+		return t.each(text, q.Params, func(r *neo4j.Record) error {
+			called = true
+			return each(r)
+		})
+	})
+	if errors.Is(err, errStop) {
+		return nil
+	}
+	return err
+}
+
+// reading runs f in a transaction that only reads. On transient errors it does so
+// again as long as again allows it.
+func (d *DB) reading(outer context.Context, again func() bool, f func(t *tx) error) error {
+	if err := d.ready(outer); err != nil {
+		return err
+	}
+	return d.retry(outer, func() error {
+		ctx, cancel := context.WithTimeout(outer, d.cfg.QueryTimeout+grace)
+		defer cancel()
+		s := d.session(ctx, neo4j.AccessModeRead)
+		defer closeSession(ctx, s)
+		t, err := s.BeginTransaction(ctx, neo4j.WithTxTimeout(d.cfg.QueryTimeout))
+		if err != nil {
+			return d.explain(outer, err)
+		}
+		if err := f(&tx{d, outer, ctx, t}); err != nil {
+			return err // closing the session rolls back
+		}
+		return d.explain(outer, t.Commit(ctx))
+	}, again)
+}
+
+// label returns the terms that sort by protocol and port or ICMP type.
+func label() []string { return []string{"f.proto", "f.dport", "f.type"} }
+
+// keyOrder returns the terms that sort by a flow's key.
+func keyOrder() []string { return append([]string{"src.sort", "dst.sort"}, label()...) }
+
+// orderBy returns the terms that sort flows, the key last. In Neo4j what is missing
+// is greatest.
+func orderBy(orders []store.Order) (string, error) {
+	var terms []string
+	add := func(list []string, desc bool) {
+		for _, term := range list {
+			if desc {
+				terms = append(terms, term+" IS NULL", term+" DESC")
+			} else {
+				terms = append(terms, term)
+			}
+		}
+	}
+	for _, o := range orders {
+		if o.Attr == "flow" {
+			add(label(), o.Desc)
+			continue
+		}
+		a, err := attributes().OrderBy(o.Attr)
+		if err != nil {
+			return "", err
+		}
+		switch a.Name {
+		case "src.addr":
+			add([]string{"src.sort"}, o.Desc)
+		case "dst.addr":
+			add([]string{"dst.sort"}, o.Desc)
+		case "duration":
+			add([]string{microsText}, o.Desc)
+		default:
+			add([]string{"f." + a.Name}, o.Desc)
+		}
+	}
+	add(keyOrder(), false)
+	return strings.Join(terms, ", "), nil
+}
+
+// microsText is the expression for the time between the first and the last
+// packet, in microseconds.
+const microsText = "((f.lastseen.epochSeconds - f.firstseen.epochSeconds) * 1000000 + " +
+	"f.lastseen.microsecond - f.firstseen.microsecond)"
+
+// flowText returns the columns of a flow, as scanFlow reads them.
+const flowText = "src.addr, dst.addr, f.proto, f.dport, f.type, f.sports, f.codes, " +
+	"f.count, f.cspkts, f.scpkts, f.csbytes, f.scbytes, f.firstseen, f.lastseen, " +
+	"f.conn_state, f.service, f.vlan, f.sensor"
+
+// Flows implements store.FlowLister.
+func (d *DB) Flows(ctx context.Context, q store.Query) iter.Seq2[*store.Flow, error] {
+	return func(yield func(*store.Flow, error) bool) {
+		if err := d.flows(ctx, q, func(f *store.Flow) bool { return yield(f, nil) }); err != nil {
+			yield(nil, fmt.Errorf("list flows: %w", err))
+		}
+	}
+}
+
+func (d *DB) flows(ctx context.Context, sq store.Query, yield func(*store.Flow) bool) error {
+	q, err := ask(sq.Filter)
+	if err != nil {
+		return err
+	}
+	order, err := orderBy(sq.OrderBy)
+	if err != nil {
+		return err
+	}
+	text := q.text + " WITH src, f, dst ORDER BY " + order + q.page(sq.Skip, sq.Limit) + " RETURN " + flowText
+	return d.answer(ctx, q, text, func(r *neo4j.Record) error {
+		f, err := scanFlow(r.Values)
+		if err != nil {
+			return err
+		}
+		if !yield(f) {
+			return errStop
+		}
+		return nil
+	})
+}
+
+// scanFlow reads the columns of flowText.
+func scanFlow(v []any) (*store.Flow, error) {
+	s := scanner{values: v}
+	f := new(store.Flow)
+	f.Src, f.Dst = s.addr(), s.addr()
+	f.Proto = s.text()
+	f.Dport, f.Type = s.port(), s.port()
+	f.Sports, f.Codes = s.ports(), s.ports()
+	for _, n := range []*int64{&f.Count, &f.CSPkts, &f.SCPkts, &f.CSBytes, &f.SCBytes} {
+		*n = s.number()
+	}
+	f.FirstSeen, f.LastSeen = s.time(), s.time()
+	f.ConnState, f.Service = s.texts(), s.texts()
+	f.VLAN, f.Sensor = s.ports(), s.texts()
+	if s.err != nil {
+		return nil, fmt.Errorf("a flow is not as weir makes them: %w", s.err)
+	}
+	return f, nil
+}
+
+// scanner reads values of a record one after the other.
+type scanner struct {
+	values []any
+	n      int
+	err    error
+}
+
+// scan returns the next value, nil where it is missing.
+func scan[T any](s *scanner, v any) (out T) {
+	out, ok := v.(T)
+	if !ok && s.err == nil {
+		s.err = fmt.Errorf("value %d is a %T", s.n, v)
+	}
+	return out
+}
+
+func (s *scanner) next() any {
+	s.n++
+	return s.values[s.n-1]
+}
+
+func (s *scanner) text() string    { return scan[string](s, s.next()) }
+func (s *scanner) number() int64   { return scan[int64](s, s.next()) }
+func (s *scanner) time() time.Time { return scan[time.Time](s, s.next()).UTC() }
+
+func (s *scanner) addr() netip.Addr {
+	a, err := netip.ParseAddr(s.text())
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+	return a
+}
+
+// small returns a number of 16 bits.
+func (s *scanner) small(v any) uint16 {
+	n := scan[int64](s, v)
+	if n != int64(uint16(n)) && s.err == nil {
+		s.err = fmt.Errorf("value %d is %d", s.n, n)
+	}
+	return uint16(n)
+}
+
+// port returns a number of 16 bits, nil if there is none.
+func (s *scanner) port() *uint16 {
+	v := s.next()
+	if v == nil {
+		return nil
+	}
+	return new(s.small(v))
+}
+
+// list returns the elements of a list, which may be missing.
+func (s *scanner) list() []any {
+	v := s.next()
+	if v == nil {
+		return nil
+	}
+	return scan[[]any](s, v)
+}
+
+func (s *scanner) ports() (out []uint16) {
+	for _, v := range s.list() {
+		out = append(out, s.small(v))
+	}
+	return out
+}
+
+func (s *scanner) texts() (out []string) {
+	for _, v := range s.list() {
+		out = append(out, scan[string](s, v))
+	}
+	return out
+}
+
+// countAll counts everything without looking at it.
+const countAll = `CALL () { MATCH (h:Host) WHERE EXISTS { (h)-[:SEND]->() } RETURN count(h) AS clients }
+CALL () { MATCH (h:Host) WHERE EXISTS { (h)<-[:TO]-() } RETURN count(h) AS servers }
+CALL () { MATCH (f:Flow) RETURN count(f) AS flows }
+RETURN clients, servers, flows`
+
 // Counts implements store.Counter.
-func (d *DB) Counts(ctx context.Context, q store.Query) (store.Counts, error) { panic(errSkeleton) }
-
-// Top implements store.Ranker.
-func (d *DB) Top(ctx context.Context, q store.TopQuery) ([]store.TopRow, error) { panic(errSkeleton) }
-
-// Status implements store.Reporter.
-func (d *DB) Status(ctx context.Context) (*store.Status, error) { panic(errSkeleton) }
+func (d *DB) Counts(ctx context.Context, sq store.Query) (n store.Counts, err error) {
+	q, err := ask(sq.Filter)
+	if err != nil {
+		return n, fmt.Errorf("count flows: %w", err)
+	}
+	text := q.text + " RETURN count(DISTINCT src), count(DISTINCT dst), count(*)"
+	if sq.Filter == nil {
+		text = countAll
+	}
+	err = d.answer(ctx, q, text, func(r *neo4j.Record) error {
+		s := scanner{values: r.Values}
+		n.Clients, n.Servers, n.Flows = s.number(), s.number(), s.number()
+		return s.err
+	})
+	if err != nil {
+		return store.Counts{}, fmt.Errorf("count flows: %w", err)
+	}
+	return n, nil
+}

@@ -4,8 +4,8 @@ package neo4j
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -60,32 +60,28 @@ func schema() []schemaItem {
 	add(false, "Flow", "proto", "dport")
 	add(false, "Flow", "firstseen")
 	add(false, "Flow", "lastseen")
+	// Names whose case does not count are looked for in both forms.
 	add(false, "DNS", "query")
+	add(false, "DNS", "query_folded")
 	add(false, "HTTP", "host")
+	add(false, "HTTP", "host_folded")
 	add(false, "SSL", "server_name")
+	add(false, "SSL", "server_name_folded")
 	return items
-}
-
-// labels returns the labels of all nodes that weir makes; those of kinds of intel
-// have Intel besides. Store is the last.
-func labels() []string {
-	var list []string
-	for _, i := range schema() {
-		if i.unique && i.label != "Store" && !slices.Contains(list, i.label) {
-			list = append(list, i.label)
-		}
-	}
-	return append(list, "Store")
 }
 
 // Init makes the schema where there is none.
 func (d *DB) Init(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	if err := d.ready(ctx); err != nil {
+		e := new(Error)
+		if !errors.As(err, &e) || e.Kind != NoStore {
+			return err
+		}
+	}
 	if err := d.makeSchema(ctx); err != nil {
 		return err
 	}
-	d.checked = true
+	d.checked.Store(true)
 	return nil
 }
 
@@ -95,13 +91,17 @@ func (d *DB) makeSchema(ctx context.Context) error {
 		return err
 	}
 	return d.writeUnchecked(ctx, func(t *tx) error {
-		_, err := t.run(`MERGE (s:Store {id: 'weir'}) ON CREATE SET s.format = $format, s.precision = $precision, s.created = $now`,
-			map[string]any{
-				"format": format, "precision": int64(d.cfg.Precision / time.Second),
-				"now": time.Now().UTC().Truncate(time.Second).In(time.FixedZone("Offset", 0)),
-			})
+		_, err := t.run(`MERGE (s:Store {id: 'weir'}) ON CREATE SET s = $new`, map[string]any{"new": d.newStore()})
 		return err
 	})
+}
+
+// newStore returns the properties of the node Store of an empty store.
+func (d *DB) newStore() map[string]any {
+	return map[string]any{
+		"id": "weir", "format": format, "precision": int64(d.cfg.Precision / time.Second),
+		"created": dateTime(time.Now().Truncate(time.Second)),
+	}
 }
 
 // EnsureIndexes makes the constraints and indexes that are missing, and waits
@@ -115,10 +115,12 @@ func (d *DB) EnsureIndexes(ctx context.Context) error {
 
 func (d *DB) ensureIndexes(ctx context.Context) error {
 	for _, i := range schema() {
-		err := d.retry(ctx, func() error {
-			_, err := d.runAlone(ctx, i.statement(), nil, schemaTimeout, nil)
-			return err
-		}, func() bool { return true })
+		err := d.makeItem(ctx, &i)
+		if e := new(neo4j.Neo4jError); errors.As(err, &e) && strings.HasSuffix(e.Code, "AlreadyExists") {
+			// Another process made it at the same time. If the server says so again,
+			// there is something else in its place.
+			err = d.makeItem(ctx, &i)
+		}
 		if err != nil {
 			return err
 		}
@@ -126,6 +128,14 @@ func (d *DB) ensureIndexes(ctx context.Context) error {
 	_, err := d.runAlone(ctx, `CALL db.awaitIndexes($seconds)`,
 		map[string]any{"seconds": int64(schemaTimeout / time.Second)}, schemaTimeout, nil)
 	return err
+}
+
+// makeItem makes a constraint or an index where it is missing.
+func (d *DB) makeItem(ctx context.Context, i *schemaItem) error {
+	return d.retry(ctx, func() error {
+		_, err := d.runAlone(ctx, i.statement(), nil, schemaTimeout, nil)
+		return err
+	}, func() bool { return true })
 }
 
 // precision returns the width of the timeline's slots.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
@@ -161,7 +162,7 @@ func (d *DB) retry(ctx context.Context, try func() error, again func() bool) err
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		err := try()
 		e := new(neo4j.Neo4jError)
-		if err == nil || !errors.As(err, &e) || !e.IsRetriable() || !d.mayRetry(e) || !again() || time.Since(begin) > retryFor {
+		if err == nil || !errors.As(err, &e) || !d.mayRetry(e) || !again() || time.Since(begin) > retryFor {
 			return err
 		}
 		d.retries.Add(1)
@@ -175,8 +176,19 @@ func (d *DB) retry(ctx context.Context, try func() error, again func() bool) err
 	}
 }
 
-// mayRetry reports whether another attempt may reach another server: without
-// routing a member that only reads stays what it is.
+// mayRetry reports whether another attempt may succeed.
 func (d *DB) mayRetry(e *neo4j.Neo4jError) bool {
-	return d.where.routing() || !e.IsRetriableCluster()
+	switch {
+	case e.Code == "Neo.ClientError.Statement.EntityNotFound":
+		return true // somebody removed what this transaction had found
+	case strings.HasSuffix(e.Code, "OutOfMemoryError"):
+		return false
+	case e.IsRetriableCluster():
+		return d.where.routing() // otherwise a member that only reads stays what it is
+	}
+	return e.IsRetriable()
 }
+
+// dateTime returns a time as the database is to keep it: with an offset, which is
+// zero, not with the name of a zone, since a comparison looks at that as well.
+func dateTime(t time.Time) time.Time { return t.In(time.FixedZone("Offset", 0)) }

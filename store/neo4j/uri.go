@@ -63,6 +63,9 @@ func parseURI(uri string) (*target, error) {
 	if !validDatabase(t.database) {
 		return nil, fmt.Errorf("%q is not the name of a database: expected letters, digits, dots and dashes", t.database)
 	}
+	if strings.EqualFold(t.database, "system") {
+		return nil, errors.New("the database system is the server's own: name another one, or none for the user's default")
+	}
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
 		// Without a port; an IPv6 address stands in brackets.

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"weir/internal/command"
+	"weir/internal/config"
+	"weir/internal/term"
+	"weir/store/neo4j"
+)
+
+// maintainOptions are the flags of the command without subcommand that change
+// the store, as IVRE's do.
+type maintainOptions struct {
+	init, ensureIndexes, yes bool
+	precision                precision
+}
+
+func (m *maintainOptions) addFlags(f *pflag.FlagSet) {
+	f.BoolVar(&m.init, "init", false, "make an empty store, or empty the existing one")
+	f.BoolVar(&m.init, "purgedb", false, "the same")
+	f.BoolVar(&m.ensureIndexes, "ensure-indexes", false, "of Neo4j: make the constraints and indexes that are missing")
+	f.Var(&m.precision, "reduce-precision", "of Neo4j: make the slots of the timeline this wide, a multiple of what they are, in `seconds` or as 2h")
+	f.BoolVarP(&m.yes, "yes", "y", false, "with --init: do not ask")
+	// Lists of flags need no two lines for one.
+	_ = f.MarkHidden("purgedb")
+}
+
+// precision is a width of slots: a number of seconds, or a duration.
+type precision config.Duration
+
+func (p *precision) String() string { return (*config.Duration)(p).String() }
+func (p *precision) Type() string   { return "duration" }
+
+// Set parses text.
+func (p *precision) Set(text string) error {
+	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
+		*p = precision(time.Duration(n) * time.Second)
+	} else if (*config.Duration)(p).Set(text) != nil {
+		return fmt.Errorf("%q is neither a number of seconds nor a duration like 2h", text)
+	}
+	if *p <= 0 || time.Duration(*p)%time.Second != 0 {
+		return fmt.Errorf("%q is no whole number of seconds above 0", text)
+	}
+	return nil
+}
+
+// maintenance returns what the flags want to have done, nil for nothing.
+func (o *options) maintenance(f *pflag.FlagSet) (func(context.Context) error, error) {
+	m := &o.maintain
+	var wanted []func(context.Context) error
+	if m.init {
+		wanted = append(wanted, o.initStore)
+	}
+	if m.ensureIndexes {
+		wanted = append(wanted, o.ensureIndexes)
+	}
+	if f.Changed("reduce-precision") {
+		wanted = append(wanted, o.reducePrecision)
+	}
+	switch len(wanted) {
+	case 0:
+		return nil, nil
+	case 1:
+		return wanted[0], nil
+	}
+	return nil, errors.New("--init, --ensure-indexes and --reduce-precision exclude each other")
+}
+
+// eraser is a store that can be made, and emptied.
+type eraser interface {
+	// contents says what would be lost, "" for nothing.
+	contents(ctx context.Context) (string, error)
+	// erase makes an empty store.
+	erase(ctx context.Context) error
+}
+
+// initStore makes an empty store.
+func (o *options) initStore(ctx context.Context) error {
+	p := o.place()
+	lost, err := p.contents(ctx)
+	if err != nil {
+		return err
+	}
+	if lost != "" && !o.maintain.yes && !o.confirm(lost+". Remove them all?") {
+		return errUnchanged
+	}
+	return p.erase(ctx)
+}
+
+// errUnchanged says that somebody did not agree.
+var errUnchanged = errors.New("nothing was changed")
+
+// confirm asks somebody at a terminal before anything is lost. Nobody else is
+// asked.
+func (o *options) confirm(question string) bool {
+	f, ok := o.stdin.(*os.File)
+	if !ok || !term.IsTerminal(f) {
+		return true
+	}
+	fmt.Fprintf(o.stderr, "%s [y/N] ", term.Escape(question))
+	answer, _ := bufio.NewReader(f).ReadString('\n')
+	a := strings.ToLower(strings.TrimSpace(answer))
+	return a == "y" || a == "yes"
+}
+
+func (o *options) ensureIndexes(ctx context.Context) error {
+	c, err := need[connector](o, "--ensure-indexes", "it has no indexes, its parts are sorted")
+	if err != nil {
+		return err
+	}
+	return o.withGraph(ctx, c, true, func(ctx context.Context, db *neo4j.DB) error { return db.EnsureIndexes(ctx) })
+}
+
+func (o *options) reducePrecision(ctx context.Context) error {
+	c, err := need[connector](o, "--reduce-precision", "it keeps the times of connections, and computes the slots of a timeline when it is asked")
+	if err != nil {
+		return err
+	}
+	return o.withGraph(ctx, c, false, func(ctx context.Context, db *neo4j.DB) error {
+		progress := o.progress("flows")
+		r, err := db.ReducePrecision(ctx, time.Duration(o.maintain.precision), progress.count)
+		progress.clear()
+		if err != nil {
+			return err
+		}
+		return o.printReduced(r)
+	})
+}
+
+// printReduced says what became of the slots.
+func (o *options) printReduced(r neo4j.Reduced) error {
+	if o.list.json {
+		return writeJSON(o.stdout, struct {
+			Flows  int64 `json:"flows"`
+			Before int64 `json:"before"`
+			After  int64 `json:"after"`
+		}{r.Flows, int64(r.Before / time.Second), int64(r.After / time.Second)})
+	}
+	before, after := config.Duration(r.Before), config.Duration(r.After)
+	_, err := fmt.Fprintf(o.stdout, "slots of %s instead of %s: %s flows changed\n", after.String(), before.String(), term.Number(r.Flows))
+	return err
+}
+
+// withGraph runs fn with the open database, within the time that the user gives.
+func (o *options) withGraph(ctx context.Context, c connector, create bool, fn func(context.Context, *neo4j.DB) error) error {
+	return using(ctx, o, func(ctx context.Context) (*neo4j.DB, error) { return c.connect(ctx, create) }, fn)
+}
+
+// usage makes an error one of wrong usage.
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &command.UsageError{Err: err}
+}

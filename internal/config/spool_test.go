@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"weir/internal/config"
+)
+
+func TestDefaultSpool(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", "/data")
+	root := "/data/weir-spool/"
+	if os.Geteuid() == 0 {
+		root = "/var/lib/weir-spool/"
+	}
+	for _, tc := range []struct{ uri, want string }{
+		{"neo4j://neo4j@graph:7687/weir", "graph_7687_weir"},
+		{"bolt+s://other@Graph/weir", "graph_7687_weir"},
+		{"bolt://graph.example.com:17687", "graph.example.com_17687"},
+		{"bolt://neo4j@[2001:db8::1]:7687/weir", "2001%3Adb8%3A%3A1_7687_weir"},
+		{"bolt://host/..%2F..%2Fetc", "host_7687_..%2F..%2Fetc"},
+	} {
+		if got, err := config.DefaultSpool(tc.uri); err != nil || got != root+tc.want {
+			t.Errorf("DefaultSpool(%q) = %q, %v, want %q", tc.uri, got, err, root+tc.want)
+		}
+	}
+	for _, uri := range []string{"bolt://", "bolt://neo4j:secret@:7687", "bolt://neo4j:secret@a b"} {
+		got, err := config.DefaultSpool(uri)
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("DefaultSpool(%q) = %q, %v, want an error without the password", uri, got, err)
+		}
+	}
+}
+
+func TestPassword(t *testing.T) {
+	t.Setenv("WEIR_NEO4J_PASSWORD", "from the environment")
+	file := filepath.Join(t.TempDir(), "password")
+	for _, tc := range []struct{ text, want, err string }{
+		{"secret", "secret", ""},
+		{"secret\n", "secret", ""},
+		{" with blanks \r\n", " with blanks ", ""},
+		{"", "", "is empty"},
+		{"\n", "", "is empty"},
+		{"one\ntwo\n", "", "more than one line"},
+	} {
+		if err := os.WriteFile(file, []byte(tc.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := config.Password(file)
+		if got != tc.want || (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("Password() of %q = %q, %v, want %q, %q", tc.text, got, err, tc.want, tc.err)
+		}
+	}
+	if got, err := config.Password(""); got != "from the environment" || err != nil {
+		t.Errorf("Password(\"\") = %q, %v, want that of the environment", got, err)
+	}
+	if _, err := config.Password(file + ".missing"); err == nil {
+		t.Error("Password() of a missing file succeeds")
+	}
+}

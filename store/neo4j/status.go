@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package neo4j
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
+
+	"weir/internal/filter"
+	"weir/internal/flow"
+	"weir/store"
+)
+
+// Status implements store.Reporter. Tables are the labels of nodes; what is known
+// of how much they take on disk is nothing.
+func (d *DB) Status(ctx context.Context) (*store.Status, error) {
+	s, err := d.status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("describe store: %w", err)
+	}
+	return s, nil
+}
+
+func (d *DB) status(ctx context.Context) (*store.Status, error) {
+	s := &store.Status{
+		Location: d.Location(), Format: format,
+		Tables: []store.TableStatus{}, Sensors: []string{}, Imports: []store.ImportStatus{},
+	}
+	for _, label := range append([]string{"Host", "Flow"}, intelLabels()...) {
+		err := d.read(ctx, "MATCH (n:"+label+") RETURN count(n)", nil, func(r *neo4j.Record) error {
+			if n, _ := r.Values[0].(int64); n > 0 {
+				s.Tables = append(s.Tables, store.TableStatus{Name: label, Rows: n})
+				s.Rows += n
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	halves, whole := sumText([]*store.Attribute{countAttribute()})
+	err := d.read(ctx, "MATCH (f:Flow) WITH "+halves+" RETURN "+whole, nil, func(r *neo4j.Record) error {
+		s.Connections, _ = r.Values[0].(int64)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range []struct {
+		property, order string
+		time            **time.Time
+	}{{"firstseen", "", &s.First}, {"lastseen", " DESC", &s.Last}} {
+		// In the order of the index: the first is the only one that is looked at.
+		text := "MATCH (f:Flow) WHERE f." + x.property + " IS NOT NULL RETURN f." + x.property +
+			" ORDER BY f." + x.property + x.order + " LIMIT 1"
+		err := d.read(ctx, text, nil, func(r *neo4j.Record) error {
+			if t, ok := r.Values[0].(time.Time); ok {
+				*x.time = new(t.UTC())
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	imports, err := d.Imports(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range imports {
+		s.Imports = append(s.Imports, imports[i].Status())
+		s.Sensors = append(s.Sensors, imports[i].Sensor)
+	}
+	slices.Sort(s.Sensors)
+	s.Sensors = slices.Compact(s.Sensors)
+	return s, nil
+}
+
+// intelLabels returns the labels of the kinds of intel.
+func intelLabels() (out []string) {
+	for _, k := range flow.Kinds() {
+		out = append(out, k.Label)
+	}
+	return out
+}
+
+// countAttribute returns the attribute that counts a flow's connections.
+func countAttribute() *store.Attribute {
+	return new(store.Attribute{Attribute: filter.Attribute{Name: "count"}})
+}
