@@ -326,7 +326,7 @@ func placesOf(o *operand) (first, last string) {
 // within returns the condition where the sets that it names are known.
 func (c *comparison) within(t term) term {
 	for _, s := range c.sets {
-		t = term{text: "any(" + s.name + " IN [" + s.text + "] WHERE " + t.text + ")", total: t.total}
+		t = term{text: "any(" + s.name + " IN [" + s.text + "] WHERE " + t.text + ")", total: t.total, nested: t.nested}
 	}
 	return t
 }

@@ -113,7 +113,7 @@ func graphFaults() map[string]func(q *filter.Cypher) {
 		"ANY for ALL":                     text(" AND all(", " AND any("),
 		"ALL of nothing":                  text(") > 0 AND all(", ") >= 0 AND all("),
 		"a dropped NOT":                   text("NOT ", ""),
-		"NULL for false":                  text("NOT coalesce(", "NOT ("),
+		"NULL for false":                  text(", false))", ", NULL))"),
 		"case of DNS names":               text("_folded", "_lost"),
 		"duplicates counted":              text("RETURN DISTINCT v", "RETURN v"),
 		"a microsecond lost":              text("round(", "floor("),
