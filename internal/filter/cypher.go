@@ -107,7 +107,7 @@ type graph struct {
 	subqueries, sets int
 	// comparisons holds the texts of all comparisons.
 	comparisons map[string]bool
-	err              error
+	err         error
 }
 
 // term is a condition in Cypher, in parentheses where it needs them.
@@ -118,6 +118,8 @@ type term struct {
 	// and says that it is an AND, of parts where they are known.
 	and   bool
 	parts []term
+	// nested is how deep ANDs stand in ORs.
+	nested int
 }
 
 var (
@@ -131,9 +133,9 @@ func partial(text string) term { return term{text: text} }
 // negated returns the condition that is true where t is false or NULL.
 func (t term) negated() term {
 	if t.total {
-		return total("(NOT " + t.text + ")")
+		return term{text: "(NOT " + t.text + ")", total: true, nested: t.nested}
 	}
-	return total("(NOT coalesce(" + t.text + ", false))")
+	return term{text: "(NOT coalesce(" + t.text + ", false))", total: true, nested: t.nested}
 }
 
 // allOf returns the condition that all of some conditions are true.
@@ -167,7 +169,7 @@ func (t term) closed() term {
 		return t
 	}
 	if len(t.parts) == 0 {
-		return total("CASE WHEN " + t.text + " THEN true ELSE false END")
+		return term{text: "CASE WHEN " + t.text + " THEN true ELSE false END", total: true, nested: t.nested + 1}
 	}
 	last := 0
 	for i := range t.parts {
@@ -176,7 +178,10 @@ func (t term) closed() term {
 		}
 	}
 	when := allOf(slices.Delete(slices.Clone(t.parts), last, last+1)...)
-	return partial("CASE WHEN " + when.text + " THEN " + t.parts[last].text + " ELSE false END")
+	return term{
+		text:   "CASE WHEN " + when.text + " THEN " + t.parts[last].text + " ELSE false END",
+		nested: t.nested + 1,
+	}
 }
 
 // joined joins conditions, each of them once.
@@ -191,6 +196,7 @@ func joined(separator string, list []term) term {
 		if !seen[t.text] {
 			seen[t.text] = true
 			out.total = out.total && t.total
+			out.nested = max(out.nested, t.nested)
 			texts = append(texts, t.text)
 		}
 	}
@@ -240,6 +246,10 @@ func (g *graph) compared(text string) string {
 	}
 	return text
 }
+
+// maxNested is how deep ANDs may stand in ORs; four times that takes minutes to
+// plan.
+const maxNested = 25
 
 // maxComparisons is how many comparisons a filter may have. The time to plan them
 // grows with more than the square of their number: for these it is some seconds.
@@ -315,10 +325,14 @@ func (g *graph) node(x node) term {
 		for _, part := range others {
 			list = append(list, g.node(part))
 		}
+		t := someOf(list...)
 		if x.and {
-			return allOf(list...)
+			t = allOf(list...)
 		}
-		return someOf(list...)
+		if t.nested > maxNested {
+			return g.unsupported(fmt.Sprintf("AND and OR are nested more than %d levels deep", maxNested))
+		}
+		return t
 	case *negation:
 		return g.node(x.x).negated()
 	case *label:

@@ -105,7 +105,7 @@ func (g *graph) listTerm(x *clause, c *comparison, left operandText) term {
 	size := "size(" + left.text + ")"
 	switch {
 	case x.op == opNone:
-		some, one = partial("(" + size + " > 0)"), size+" = 1"
+		some, one = partial("("+size+" > 0)"), size+" = 1"
 	case x.quant == quantPlain && x.op == opEqual && x.values[0].kind == literal:
 		some = partial("($" + c.values[0].lo + " IN " + left.text + ")")
 	}
@@ -326,7 +326,7 @@ func placesOf(o *operand) (first, last string) {
 // within returns the condition where the sets that it names are known.
 func (c *comparison) within(t term) term {
 	for _, s := range c.sets {
-		t.text = "any(" + s.name + " IN [" + s.text + "] WHERE " + t.text + ")"
+		t = term{text: "any(" + s.name + " IN [" + s.text + "] WHERE " + t.text + ")", total: t.total, nested: t.nested}
 	}
 	return t
 }

@@ -2,7 +2,7 @@
 
 // Package filter is the language that selects flows: a parser, a canonical
 // printer, an evaluator that says what every store must answer, and the
-// translation to DuckDB's SQL.
+// translations to DuckDB's SQL and to Neo4j's Cypher.
 //
 // A filter is a tree of clauses joined by AND, OR and !. A clause compares the
 // values of one attribute: none or one for a scalar, any number for a set. What

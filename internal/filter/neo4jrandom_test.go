@@ -5,6 +5,7 @@ package filter_test
 import (
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,8 +18,9 @@ import (
 // graphData is random flows, for Neo4j and for the evaluator.
 type graphData struct {
 	*storetest.Filters
-	db  *graphDB
-	all map[string]*filter.Flow
+	rand *rand.Rand
+	db   *graphDB
+	all  map[string]*filter.Flow
 }
 
 // newGraphData makes connections with intel, some of it more than once, and loads
@@ -26,17 +28,54 @@ type graphData struct {
 func newGraphData(t *testing.T, seed uint64) *graphData {
 	t.Helper()
 	flows := storetest.Random(seed).Flows()
-	d := &graphData{Filters: storetest.NewFilters(seed, "neo4j", flows), db: openNeo4j(t), all: byKey(flows)}
+	d := &graphData{rand: rand.New(rand.NewPCG(seed, 2)), Filters: storetest.NewFilters(seed, "neo4j", flows), db: openNeo4j(t), all: byKey(flows)}
 	d.db.loadGraph(t, d.all)
 	return d
 }
 
-// parsed makes a random filter.
+// parsed makes a random filter. Some are made of conditions that select few flows.
 func (d *graphData) parsed(t *testing.T) (string, *filter.Expr) {
 	t.Helper()
 	text := d.Next()
+	if d.rand.IntN(5) == 0 {
+		first := d.few()
+		for range d.rand.IntN(3) {
+			first += " OR " + d.few()
+		}
+		text = "(" + first + ") AND (" + text + " OR " + d.Next() + ")"
+	}
 	return text, parse(t, text)
 }
+
+// few makes a condition with which a query begins.
+func (d *graphData) few() string {
+	address := "10.0.0.1"
+	if d.rand.IntN(2) == 0 {
+		address = d.one("10.0.0.2", "10.0.1.1", "192.168.1.1", "::1", "2001:db8::1", "10.0.0.0/24", "2001:db8::/32")
+	}
+	text := d.one(`"a"`, `"b"`, `"www.example.com"`, `"GET"`)
+	switch d.rand.IntN(8) {
+	case 0:
+		return "addr = " + address
+	case 1:
+		return "src = " + address
+	case 2:
+		return d.one(`addr =~ "10.*"`, "dst IN ("+address+", 10.0.0.2)")
+	case 3:
+		return "(dport = " + d.one("80", "22") + " AND addr = " + address + ")"
+	case 4:
+		return "meta.dns(query = " + text + " AND rcode_num != 2)"
+	case 5:
+		return "meta.http." + d.one("host", "method", "uri") + " = " + text
+	case 6:
+		return d.one("meta.query", "meta.version", "meta.http.proxied") + ` =~ "` + d.one("www.*", "[ab]") + `"`
+	default:
+		return d.one("meta.dns.answers", "meta.version") + " IN (x, " + text + ")"
+	}
+}
+
+// one returns one of a list.
+func (d *graphData) one(list ...string) string { return list[d.rand.IntN(len(list))] }
 
 // TestCypherAgainstMatch compares Neo4j's answers to random filters with the
 // evaluator's.
@@ -92,5 +131,79 @@ func TestCypherAgainstMatch(t *testing.T) {
 		if d.Reached(c) == 0 {
 			t.Errorf("seed %d: no filter has a clause such as %+v", seed, c)
 		}
+	}
+}
+
+// graphFaults are mistakes that a compiler could make, as they show in what it
+// writes.
+func graphFaults() map[string]func(q *filter.Cypher) {
+	text := func(old, new string) func(q *filter.Cypher) {
+		return func(q *filter.Cypher) {
+			q.Match = strings.ReplaceAll(q.Match, old, new)
+			q.Where = strings.ReplaceAll(q.Where, old, new)
+		}
+	}
+	return map[string]func(q *filter.Cypher){
+		"<= for <":                        text(" < ", " <= "),
+		"ANY for ALL":                     text(" AND all(", " AND any("),
+		"ALL of nothing":                  text(") > 0 AND all(", ") >= 0 AND all("),
+		"a dropped NOT":                   text("NOT ", ""),
+		"NULL for false":                  text(", false))", ", NULL))"),
+		"case of DNS names":               text("_folded", "_lost"),
+		"duplicates counted":              text("RETURN DISTINCT v", "RETURN v"),
+		"a microsecond lost":              text("round(", "floor("),
+		"relations for observations":      text("RETURN m.count", "RETURN 1"),
+		"the wrong end of a network":      text("w[1]", "w[0]"),
+		"addresses in the order of texts": text(".sort < $", ".addr < $"),
+		"AND for OR":                      text(" OR ", " AND "),
+		"!~ of what is missing":           text(" IS NOT NULL AND NOT ", " IS NULL OR NOT "),
+		"the source for both ends":        text("dst.sort", "src.sort"),
+		"an anchor at one end":            text("[:SEND|TO]", "[:SEND]"),
+		"a pattern that matches all": func(q *filter.Cypher) {
+			for i := range q.Patterns {
+				q.Patterns[i].Matches = func(any) bool { return true }
+			}
+		},
+	}
+}
+
+// TestPlantedCypherFaults checks that random filters find the mistakes that a
+// compiler could make.
+func TestPlantedCypherFaults(t *testing.T) {
+	d := newGraphData(t, 7)
+	type example struct {
+		text string
+		e    *filter.Expr
+		want []string
+	}
+	var examples []example
+	for range 500 {
+		text, e := d.parsed(t)
+		examples = append(examples, example{text, e, matching(d.all, e)})
+	}
+	for name, fault := range graphFaults() {
+		t.Run(name, func(t *testing.T) {
+			runs := 0
+			for _, x := range examples {
+				q, err := x.e.Cypher(filter.CypherOptions{})
+				if err != nil {
+					t.Fatalf("Cypher of %q: %v", x.text, err)
+				}
+				match, where := q.Match, q.Where
+				if fault(q); q.Match == match && q.Where == where && (name != "a pattern that matches all" || len(q.Patterns) == 0) {
+					continue
+				}
+				runs++
+				got, err := d.db.run(t, q)
+				if err != nil {
+					t.Fatalf("%q with the fault does not run: %v", x.text, err)
+				}
+				if !slices.Equal(got, x.want) {
+					t.Logf("found by filter %d that it changes: %s", runs, x.text)
+					return
+				}
+			}
+			t.Errorf("%d filters that the fault changes give the right answer all the same", runs)
+		})
 	}
 }

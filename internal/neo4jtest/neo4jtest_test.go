@@ -98,6 +98,21 @@ func TestTurns(t *testing.T) {
 	})
 }
 
+func TestStartFails(t *testing.T) {
+	t.Setenv("PATH", t.TempDir()) // without Java, and all else
+	h, err := neo4jtest.NewHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if err := h.Start(); err == nil || !strings.Contains(err.Error(), "not found") {
+		t.Errorf("start without Java: %v, want what the shell says", err)
+	}
+	if _, err := os.Stat(h.Socket()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestEndsWithParent runs itself in a process that starts a server, stops it, and
 // is killed.
 func TestEndsWithParent(t *testing.T) {

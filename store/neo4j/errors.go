@@ -148,6 +148,8 @@ func (d *DB) explainServer(e *neo4j.Neo4jError) error {
 		return d.failure(Timeout, e, fmt.Sprintf("the query took longer than %v", d.cfg.QueryTimeout))
 	case strings.HasSuffix(title, "OutOfMemoryError"):
 		return d.failure(Memory, errors.Join(store.ErrMemory, e), store.ErrMemory.Error())
+	case strings.HasPrefix(e.Code, "Neo.DatabaseError.Schema."):
+		return d.failure(Database, e, fmt.Sprintf("%s (%s)", oneLine(errors.New(e.Msg)), title)) // what is there is against it
 	case strings.HasPrefix(e.Code, "Neo.TransientError."), strings.HasPrefix(e.Code, "Neo.DatabaseError."):
 		return d.failure(Server, e, fmt.Sprintf("%s (%s)", oneLine(errors.New(e.Msg)), e.Code))
 	}

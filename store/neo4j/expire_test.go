@@ -22,8 +22,8 @@ func at(hours int) time.Time {
 // and shares one intel with all others.
 func makeGraph(t testing.TB, d *DB, n int) {
 	t.Helper()
-	statement(t, d, `CREATE (:Host {addr: 'h0'}) CREATE (:Intel:DNS {key: 'shared'})`, nil)
-	statement(t, d, `UNWIND range(1, $n) AS k
+	execute(t, d, `CREATE (:Host {addr: 'h0'}) CREATE (:Intel:DNS {key: 'shared'})`, nil)
+	execute(t, d, `UNWIND range(1, $n) AS k
 		MATCH (to:Host {addr: 'h0'}), (shared:DNS {key: 'shared'})
 		CREATE (:Host {addr: 'h' + k})-[:SEND]->(f:Flow {key: 'f' + k, lastseen: $first + duration({hours: k})})-[:TO]->(to)
 		CREATE (f)-[:INTEL {count: 1}]->(i:Intel:HTTP {key: 'i' + k})
@@ -63,9 +63,9 @@ func TestExpire(t *testing.T) {
 		t.Errorf("a dry run changed the graph (-want +got):\n%s", diff)
 	}
 	// Flow 5 is seen again: it stays, with its intel and hosts.
-	statement(t, d, `MATCH (f:Flow {key: 'f5'}) SET f.lastseen = $now`, map[string]any{"now": dateTime(at(9000))})
+	execute(t, d, `MATCH (f:Flow {key: 'f5'}) SET f.lastseen = $now`, map[string]any{"now": dateTime(at(9000))})
 	// These were made for flows that are about to come.
-	statement(t, d, `CREATE (:Host {addr: 'new', lastseen: $now}) CREATE (:Intel:DNS {key: 'new', lastseen: $now})`, map[string]any{"now": dateTime(at(9000))})
+	execute(t, d, `CREATE (:Host {addr: 'new', lastseen: $now}) CREATE (:Intel:DNS {key: 'new', lastseen: $now})`, map[string]any{"now": dateTime(at(9000))})
 	got, err := d.Expire(t.Context(), at(2101), false)
 	want := Expired{Flows: 2099, Intel: 2099 + 2100, Hosts: 2 * 2099, Newest: at(2100)}
 	if err != nil || got != want {
@@ -136,8 +136,8 @@ func TestExpireKeepsWhatIsUsed(t *testing.T) {
 func TestPurge(t *testing.T) {
 	d := open(t)
 	makeGraph(t, d, 1500)
-	statement(t, d, `CREATE (:Chunk {part: 'p', n: 1}) CREATE (:Import {id: 'i'}) CREATE (:Foreign {of: 'somebody else'})`, nil)
-	statement(t, d, `MATCH (s:Store) SET s.precision = 7200, s.odd = true`, nil)
+	execute(t, d, `CREATE (:Chunk {part: 'p', n: 1}) CREATE (:Import {id: 'i'}) CREATE (:Foreign {of: 'somebody else'})`, nil)
+	execute(t, d, `MATCH (s:Store) SET s.precision = 7200, s.odd = true`, nil)
 	var seen []int64
 	if err := d.Purge(t.Context(), func(n int64) { seen = append(seen, n) }); err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func TestPurge(t *testing.T) {
 	if diff := cmp.Diff(map[string]int64{"Store": 1, "Foreign": 1}, counts(t, d)); diff != "" {
 		t.Errorf("what is left (-want +got):\n%s", diff)
 	}
-	statement(t, d, `MATCH (n:Foreign) DELETE n`, nil)
+	execute(t, d, `MATCH (n:Foreign) DELETE n`, nil)
 	if !slices.IsSorted(seen) || len(seen) < 5 || seen[len(seen)-1] != 1500*6+2+2 {
 		t.Errorf("progress %v", seen)
 	}
@@ -157,9 +157,9 @@ func TestPurge(t *testing.T) {
 func TestReducePrecision(t *testing.T) {
 	d := open(t)
 	// Slots of an hour: of flow k those that its bits say, from 1969 on.
-	statement(t, d, `UNWIND range(1, 2500) AS k
+	execute(t, d, `UNWIND range(1, 2500) AS k
 		CREATE (:Flow {key: toString(k), times: [b IN range(0, 11) WHERE (k / toInteger(2 ^ b)) % 2 = 1 | datetime('1969-12-31T20:00:00Z') + duration({hours: b})]})`, nil)
-	statement(t, d, `CREATE (:Flow {key: 'without'})`, nil)
+	execute(t, d, `CREATE (:Flow {key: 'without'})`, nil)
 	var last int64
 	got, err := d.ReducePrecision(t.Context(), 4*time.Hour, func(n int64) { last = n })
 	if err != nil || got.Before != time.Hour || got.After != 4*time.Hour || got.Flows == 0 || got.Flows != last {
@@ -188,7 +188,7 @@ func TestReducePrecision(t *testing.T) {
 		}
 	}
 	// One that was interrupted: the store has the new width, some flows the old.
-	statement(t, d, `MATCH (f:Flow {key: '3'}) SET f.times = [datetime('2026-03-01T01:00:00Z'), datetime('2026-03-01T02:00:00Z')]`, nil)
+	execute(t, d, `MATCH (f:Flow {key: '3'}) SET f.times = [datetime('2026-03-01T01:00:00Z'), datetime('2026-03-01T02:00:00Z')]`, nil)
 	if r, err := d.ReducePrecision(t.Context(), 4*time.Hour, nil); err != nil || r.Flows != 1 {
 		t.Errorf("the rest: %+v, %v; want one flow", r, err)
 	}

@@ -383,8 +383,8 @@ func TestPatience(t *testing.T) {
 func TestRefused(t *testing.T) {
 	d := open(t)
 	// An index that somebody made, and that does not take long texts.
-	statement(t, d, `CREATE INDEX somebodys IF NOT EXISTS FOR (n:HTTP) ON (n.user_agent)`, nil)
-	defer statement(t, d, `DROP INDEX somebodys`, nil)
+	execute(t, d, `CREATE INDEX somebodys IF NOT EXISTS FOR (n:HTTP) ON (n.user_agent)`, nil)
+	defer execute(t, d, `DROP INDEX somebodys`, nil)
 	conn := storetest.Random(1).Conns[0]
 	record := func(attr int, n int) storetest.Record {
 		r := storetest.Record{Tuple: conn.Tuple, TS: conn.First}
@@ -491,7 +491,7 @@ func TestPrecisionChanges(t *testing.T) {
 	if _, err := f.s.precision(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	statement(t, d, `MATCH (s:Store) SET s.precision = 7200`, nil)
+	execute(t, d, `MATCH (s:Store) SET s.precision = 7200`, nil)
 	if err := f.Drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}

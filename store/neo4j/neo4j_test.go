@@ -33,8 +33,8 @@ func open(t testing.TB) *DB {
 	return d
 }
 
-// statement runs one statement and commits it.
-func statement(t testing.TB, d *DB, text string, params map[string]any) {
+// execute runs one statement and commits it.
+func execute(t testing.TB, d *DB, text string, params map[string]any) {
 	t.Helper()
 	err := d.write(t.Context(), func(t *tx) error {
 		_, err := t.run(text, params)
@@ -64,7 +64,7 @@ func TestOpen(t *testing.T) {
 	if p, err := d.precision(t.Context()); p != time.Hour || err != nil {
 		t.Errorf("precision %v, %v; want 1h", p, err)
 	}
-	statement(t, d, `CREATE (:Host {addr: '10.0.0.1'})`, nil)
+	execute(t, d, `CREATE (:Host {addr: '10.0.0.1'})`, nil)
 	if got := values(t, d, `MATCH (h:Host) RETURN h.addr`); len(got) != 1 || got[0] != "10.0.0.1" {
 		t.Errorf("hosts: %v", got)
 	}

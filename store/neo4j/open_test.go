@@ -173,7 +173,7 @@ func TestOpenErrors(t *testing.T) {
 	})
 	t.Run("no store", func(t *testing.T) {
 		d := open(t)
-		statement(t, d, `MATCH (s:Store) DELETE s`, nil)
+		execute(t, d, `MATCH (s:Store) DELETE s`, nil)
 		wantRefusal(t, s.URI(), Config{Password: s.Password()}, NoStore, "--init")
 		if d, err := Open(t.Context(), s.URI(), good); err != nil {
 			t.Error(err)
@@ -183,9 +183,9 @@ func TestOpenErrors(t *testing.T) {
 	})
 	t.Run("newer format", func(t *testing.T) {
 		d := open(t)
-		statement(t, d, `MATCH (s:Store) SET s.format = 99`, nil)
+		execute(t, d, `MATCH (s:Store) SET s.format = 99`, nil)
 		wantRefusal(t, s.URI(), good, Version, "format 99")
-		statement(t, d, `MATCH (s:Store) SET s.format = $format`, map[string]any{"format": format})
+		execute(t, d, `MATCH (s:Store) SET s.format = $format`, map[string]any{"format": format})
 	})
 }
 
@@ -235,7 +235,7 @@ func TestOpenRouting(t *testing.T) {
 	if err := d.Purge(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	statement(t, d, `CREATE (:Host {addr: '10.0.0.1'})`, nil)
+	execute(t, d, `CREATE (:Host {addr: '10.0.0.1'})`, nil)
 	if got := values(t, d, `MATCH (h:Host) RETURN h.addr`); len(got) != 1 {
 		t.Errorf("hosts %v", got)
 	}
@@ -278,7 +278,7 @@ func TestOpenLazy(t *testing.T) {
 // them is told to try again, and does.
 func TestWriteRetries(t *testing.T) {
 	d := open(t)
-	statement(t, d, `CREATE (:Host {addr: 'a', n: 0}), (:Host {addr: 'b', n: 0})`, nil)
+	execute(t, d, `CREATE (:Host {addr: 'a', n: 0}), (:Host {addr: 'b', n: 0})`, nil)
 	var once [2]sync.Once
 	var met sync.WaitGroup
 	met.Add(2)

@@ -36,7 +36,7 @@ func rows(t testing.TB, r store.Rows, err error) [][]any {
 
 func TestRawValues(t *testing.T) {
 	d := open(t)
-	statement(t, d, `CREATE (:Host {addr: '10.0.0.1'})-[:SEND {n: 1}]->(:Flow {key: 'k', type: 8})`, nil)
+	execute(t, d, `CREATE (:Host {addr: '10.0.0.1'})-[:SEND {n: 1}]->(:Flow {key: 'k', type: 8})`, nil)
 	day := time.Date(2026, 3, 1, 10, 0, 0, 5000, time.UTC)
 	for _, tc := range []struct {
 		name, text string

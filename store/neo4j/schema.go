@@ -69,8 +69,10 @@ func schema() []schemaItem {
 	// Nothing is indexed that may be longer than an index takes: the whole
 	// transaction would be refused. Names of DNS are short; the host of an HTTP
 	// request and the server name of a TLS handshake may have 64 kB.
-	add(false, "DNS", "query")
-	items[len(items)-1].text = true
+	for _, name := range []string{"query", "query_folded"} {
+		add(false, "DNS", name)
+		items[len(items)-1].text = true
+	}
 	return items
 }
 
