@@ -56,7 +56,7 @@ test: ## Run all tests (TESTFLAGS: flags for go test)
 .PHONY: soak
 soak: setup ## Run the tests of faults for long: 100 faults on the way to Neo4j (FAULTS=n)
 	@scripts/setup neo4j
-	WEIR_TEST_FAULTS=$(or $(FAULTS),100) $(GO) test ./store/neo4j -run '^TestFaults$$' -count 1 -v -timeout 4h
+	WEIR_FAULTS=$(or $(FAULTS),100) $(GO) test ./store/neo4j -run '^TestFaults$$' -count 1 -v -timeout 4h
 
 .PHONY: check
 check: setup $(GOFUMPT) $(STATICCHECK) ## Check format, vet, staticcheck, go.mod, and concurrent packages for races

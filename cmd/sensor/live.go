@@ -47,6 +47,9 @@ type listening struct {
 	database *database
 	spooling *sensor.Publisher // into the spool
 	aside    *sensor.Aside     // in front of it, so that nobody waits for its disk
+	// importID is what all stores call the records of this run, so that a lake can be
+	// loaded later into a database that has them already.
+	importID string
 
 	logs     *zeeklog.Live // nil without Zeek's logs
 	metrics  net.Listener  // nil without metrics

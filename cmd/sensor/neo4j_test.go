@@ -21,6 +21,7 @@ import (
 	"weir/internal/neo4jtest"
 	"weir/internal/traffic"
 	"weir/store"
+	"weir/store/lake"
 	"weir/store/lakequery"
 	"weir/store/neo4j"
 )
@@ -248,20 +249,36 @@ func TestNeo4jRead(t *testing.T) {
 // TestNeo4jPipe reads a pipe.
 func TestNeo4jPipe(t *testing.T) {
 	g := sharedGraph(t)
-	lake := liveStore(t)
+	path := liveStore(t)
 	name, _ := generate(t, traffic.Spec{Scenario: traffic.Mix, Seed: 1, Packets: 20_000})
 	file, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	cmd := exec.Command("sensor", append(g.flags(), "-r", "-", "--store", lake)...)
+	cmd := exec.Command("sensor", append(g.flags(), "-r", "-", "--store", path)...)
 	cmd.Stdin = file
 	if out := finish(t, cmd); out.code != 0 {
 		t.Fatalf("exit code %d: %s", out.code, out.stderr)
 	}
-	g.equals(lake)
+	g.equals(path)
 	g.drained()
+	// The lake's import is the database's: there is nothing to load.
+	g.loadsNothing(path)
+	g.equals(path)
+}
+
+// loadsNothing loads a lake whose imports the database has.
+func (g *graphTest) loadsNothing(path string) {
+	g.t.Helper()
+	l, err := lake.Open(path, lake.Config{})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	st, err := g.db.Load(g.t.Context(), l, neo4j.LoadConfig{})
+	if err != nil || st.Imports != 0 || st.Known == 0 || st.Parts != 0 {
+		g.t.Errorf("Load() = %+v, %v, want nothing but known imports", st, err)
+	}
 }
 
 // chunks returns how many chunks the database was sent.

@@ -172,12 +172,13 @@ func (l *listening) publishTo(to *lake.Lake, account confine.Account, cfg sensor
 		return nil, err
 	}
 	w, err := to.Begin(lake.Import{
-		Sensor: l.o.sensor, Source: "live", Options: l.o.fingerprint(),
+		ID: l.importID, Sensor: l.o.sensor, Source: "live", Options: l.o.fingerprint(),
 		Inputs: interfaceInputs(l.o.interfaces),
 	})
 	if err != nil {
 		return nil, err
 	}
+	l.importID = w.ID()
 	cfg.Every = l.o.publish
 	cfg.Describe = func() lake.Final { return lake.Final{Packets: l.src.Stats().Packets} }
 	return sensor.NewPublisher(w, cfg), nil

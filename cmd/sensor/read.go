@@ -40,6 +40,9 @@ type reading struct {
 	// becomes visible while it goes on, and a signal ends it like its end.
 	lasting bool
 	ended   atomic.Bool // the input was read to its end
+	// importID is what all targets call the result, so that a lake can be loaded
+	// later into a database that has it already.
+	importID string
 }
 
 // sink ends the reading when it fails.

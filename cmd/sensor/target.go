@@ -145,10 +145,11 @@ func (t *target) begin(ctx context.Context, r *reading) error {
 		source = "stdin"
 	}
 	if t.writer, err = l.Begin(lake.Import{
-		Sensor: r.o.sensor, Source: source, Options: r.o.fingerprint(),
+		ID: r.importID, Sensor: r.o.sensor, Source: source, Options: r.o.fingerprint(),
 	}); err != nil {
 		return err
 	}
+	r.importID = t.writer.ID()
 	if !r.lasting {
 		return nil
 	}

@@ -24,10 +24,10 @@ import (
 
 // Environment variables of the faults.
 const (
-	faultsEnv  = "WEIR_TEST_FAULTS"  // how many
-	seedEnv    = "WEIR_TEST_SEED"    // of what is random, to have the same again
-	processEnv = "WEIR_TEST_FORWARD" // spool and URI, of the process that forwards
-	secretEnv  = "WEIR_TEST_FORWARD_PASSWORD"
+	faultsEnv  = "WEIR_FAULTS"  // how many
+	seedEnv    = "WEIR_SEED"    // of what is random, to have the same again
+	processEnv = "WEIR_FORWARD" // spool and URI, of the process that forwards
+	secretEnv  = "WEIR_FORWARD_PASSWORD"
 )
 
 // commitMessage is Bolt's message that commits a transaction.

@@ -37,7 +37,7 @@ type Driver struct {
 	// content.
 	Fill func(tb testing.TB, d *Data) store.Reader
 	// Filters is how many random filters are compared with the evaluator, Seed makes
-	// the first of them and their data; 0 is a random one. WEIR_TEST_SEED takes its
+	// the first of them and their data; 0 is a random one. WEIR_SEED takes its
 	// place.
 	Filters int
 	Seed    uint64
@@ -664,16 +664,30 @@ func (d Driver) close(t *testing.T) {
 	closeReader(t, r)
 }
 
+// FilterCount returns how many random filters a driver is tested with: some by
+// itself, more where WEIR_TEST_FILTERS is set, and as many as it says where it is a
+// number above 1.
+func FilterCount(some, more int) int {
+	text := os.Getenv("WEIR_TEST_FILTERS")
+	if n, err := strconv.Atoi(text); err == nil && n > 1 {
+		return n
+	}
+	if text != "" {
+		return more
+	}
+	return some
+}
+
 // perData is how many random filters are run on the same data.
 const perData = 250
 
 // filters compares the answers to random filters with the evaluator's.
 func (d Driver) filters(t *testing.T) {
 	seed := d.Seed
-	if text := os.Getenv("WEIR_TEST_SEED"); text != "" {
+	if text := os.Getenv("WEIR_SEED"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
-			t.Fatalf("WEIR_TEST_SEED: %v", err)
+			t.Fatalf("WEIR_SEED: %v", err)
 		}
 		seed = n
 	}
