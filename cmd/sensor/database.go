@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"log/slog"
 	"math"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,11 +58,7 @@ func (o *options) dial(ctx context.Context, log *slog.Logger, lazy bool) (*neo4j
 	if lazy {
 		open = neo4j.OpenLazy
 	}
-	db, err := open(ctx, o.uri, neo4j.Config{Password: password, Create: true, Logger: log})
-	if e, ok := errors.AsType[*neo4j.Error](err); ok && e.Kind == neo4j.Auth && password == "" {
-		err = fmt.Errorf("%w (none was given: set $%s, or name a file with --password-file)", err, config.PasswordVariable)
-	}
-	return db, err
+	return open(ctx, o.uri, neo4j.Config{Password: password, Create: true, Logger: log})
 }
 
 // start makes the database ready to be sent what waits. Of captures, which can be
@@ -257,16 +251,4 @@ func (d *database) empty(ctx context.Context, w io.Writer) error {
 		defer fmt.Fprint(w, "\r\x1b[K")
 	}
 	return d.db.Purge(ctx, show)
-}
-
-// agree asks somebody at a terminal; nobody else is asked.
-func agree(stdin io.Reader, stderr io.Writer, question string) bool {
-	f, ok := stdin.(*os.File)
-	if !ok || !term.IsTerminal(f) {
-		return true
-	}
-	fmt.Fprintf(stderr, "%s [y/N] ", question)
-	answer, _ := bufio.NewReader(f).ReadString('\n')
-	a := strings.ToLower(strings.TrimSpace(answer))
-	return a == "y" || a == "yes"
 }

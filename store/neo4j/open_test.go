@@ -122,6 +122,9 @@ func TestOpenErrors(t *testing.T) {
 			wantRefusal(t, scheme+"://neo4j@"+s.Addr(), Config{Password: "opensesame"}, Auth, `does not accept the password of user "neo4j"`)
 		}
 	})
+	t.Run("no password", func(t *testing.T) {
+		wantRefusal(t, "bolt://neo4j@"+s.Addr(), Config{}, Auth, "none was given: give it in $WEIR_NEO4J_PASSWORD or with --password-file")
+	})
 	t.Run("unknown user", func(t *testing.T) {
 		wantRefusal(t, "bolt://mallory@"+s.Addr(), good, Auth, `"mallory"`)
 	})
