@@ -121,7 +121,7 @@ func (d *database) stats() neo4j.ForwardStats {
 }
 
 // errStalled says that the database took nothing for too long.
-var errStalled = errors.New("the database takes nothing any more")
+var errStalled = errors.New("the database has taken nothing")
 
 // drain sends what waits in the spool, or waits until another process has done so,
 // at least with an import. It gives up when nothing has moved for as long as
@@ -152,9 +152,9 @@ func (d *database) drain(ctx context.Context, id string, patience time.Duration,
 		return err
 	}
 	if why := d.forward.Stats().Err; why != nil {
-		return fmt.Errorf("%w, not for %v: %w", errStalled, patience, why)
+		return fmt.Errorf("%w for %v: %w", errStalled, patience, why)
 	}
-	return fmt.Errorf("%w, not for %v", errStalled, patience)
+	return fmt.Errorf("%w for %v", errStalled, patience)
 }
 
 // gone reports whether nothing of an import is in the spool, which has forgotten
