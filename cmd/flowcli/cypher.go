@@ -67,7 +67,7 @@ func (o *options) runCypher(ctx context.Context, arg string, r *rawOptions, writ
 		if !write {
 			err := o.printRaw(ctx, text, db.Raw, print)
 			if bad := new(store.QueryError); errors.As(err, &bad) && bad.Writes {
-				return usage(errors.New("this query changes the database: only with --write it may"))
+				return usage(errors.New("this query changes the database, which it may only with --write"))
 			}
 			return err
 		}

@@ -113,8 +113,8 @@ func (o *options) runExpire(ctx context.Context, e *expireOptions) error {
 	if !e.dryRun {
 		done = "dropped"
 		if !found.none() {
-			if !e.yes && !o.confirm(found.question()) {
-				return errUnchanged
+			if err := o.confirm(e.yes, found.question()); err != nil {
+				return err
 			}
 			if found, err = p.expire(ctx, b, false); err != nil {
 				return err

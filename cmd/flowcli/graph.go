@@ -131,8 +131,11 @@ func (g *graph) describe(ctx context.Context) (*description, error) {
 func (g *graph) spool() (*spoolStatus, error) {
 	path := g.o.spool
 	if path == "" {
-		var err error
-		if path, err = config.DefaultSpool(g.o.store); err != nil {
+		server, err := neo4j.ParseURI(g.o.store)
+		if err == nil {
+			path, err = config.DefaultSpool(server.Host, server.Port, server.Database)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -3,13 +3,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -93,26 +90,20 @@ func (o *options) initStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if lost != "" && !o.maintain.yes && !o.confirm(lost+". Remove them all?") {
-		return errUnchanged
+	if lost != "" {
+		if err := o.confirm(o.maintain.yes, lost+". Remove them all?"); err != nil {
+			return err
+		}
 	}
 	return p.erase(ctx)
 }
 
-// errUnchanged says that somebody did not agree.
-var errUnchanged = errors.New("nothing was changed")
-
-// confirm asks somebody at a terminal before anything is lost. Nobody else is
-// asked.
-func (o *options) confirm(question string) bool {
-	f, ok := o.stdin.(*os.File)
-	if !ok || !term.IsTerminal(f) {
-		return true
+// confirm asks before anything is lost.
+func (o *options) confirm(yes bool, question string) error {
+	if !command.Confirm(command.Streams{In: o.stdin, Err: o.stderr}, yes, question) {
+		return command.ErrUnchanged
 	}
-	fmt.Fprintf(o.stderr, "%s [y/N] ", term.Escape(question))
-	answer, _ := bufio.NewReader(f).ReadString('\n')
-	a := strings.ToLower(strings.TrimSpace(answer))
-	return a == "y" || a == "yes"
+	return nil
 }
 
 func (o *options) ensureIndexes(ctx context.Context) error {

@@ -58,6 +58,7 @@ type options struct {
 	sensor    string
 	config    string
 	init      bool
+	yes       bool
 	replace   bool
 	quiet     bool
 	verbose   bool
@@ -171,7 +172,7 @@ func (o *options) complete(flags *pflag.FlagSet, args []string) error {
 	if o.configFile, err = config.Find(o.config); err != nil {
 		return err
 	}
-	if err := config.Apply(flags, "sensor", o.config, "config", "help", "version", "init", "replace", "cpu-profile"); err != nil {
+	if err := config.Apply(flags, "sensor", o.config, "config", "help", "version", "init", "yes", "replace", "cpu-profile"); err != nil {
 		return err
 	}
 	// What the command line says wins over environment and file.

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"log/slog"
 	"math"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,11 +58,7 @@ func (o *options) dial(ctx context.Context, log *slog.Logger, lazy bool) (*neo4j
 	if lazy {
 		open = neo4j.OpenLazy
 	}
-	db, err := open(ctx, o.uri, neo4j.Config{Password: password, Create: true, Logger: log})
-	if e, ok := errors.AsType[*neo4j.Error](err); ok && e.Kind == neo4j.Auth && password == "" {
-		err = fmt.Errorf("%w (none was given: set $%s, or name a file with --password-file)", err, config.PasswordVariable)
-	}
-	return db, err
+	return open(ctx, o.uri, neo4j.Config{Password: password, Create: true, Logger: log})
 }
 
 // start makes the database ready to be sent what waits. Of captures, which can be
@@ -127,7 +121,7 @@ func (d *database) stats() neo4j.ForwardStats {
 }
 
 // errStalled says that the database took nothing for too long.
-var errStalled = errors.New("the database takes nothing any more")
+var errStalled = errors.New("the database has taken nothing")
 
 // drain sends what waits in the spool, or waits until another process has done so,
 // at least with an import. It gives up when nothing has moved for as long as
@@ -158,9 +152,9 @@ func (d *database) drain(ctx context.Context, id string, patience time.Duration,
 		return err
 	}
 	if why := d.forward.Stats().Err; why != nil {
-		return fmt.Errorf("%w, not for %v: %w", errStalled, patience, why)
+		return fmt.Errorf("%w for %v: %w", errStalled, patience, why)
 	}
-	return fmt.Errorf("%w, not for %v", errStalled, patience)
+	return fmt.Errorf("%w for %v", errStalled, patience)
 }
 
 // gone reports whether nothing of an import is in the spool, which has forgotten
@@ -257,16 +251,4 @@ func (d *database) empty(ctx context.Context, w io.Writer) error {
 		defer fmt.Fprint(w, "\r\x1b[K")
 	}
 	return d.db.Purge(ctx, show)
-}
-
-// agree asks somebody at a terminal; nobody else is asked.
-func agree(stdin io.Reader, stderr io.Writer, question string) bool {
-	f, ok := stdin.(*os.File)
-	if !ok || !term.IsTerminal(f) {
-		return true
-	}
-	fmt.Fprintf(stderr, "%s [y/N] ", question)
-	answer, _ := bufio.NewReader(f).ReadString('\n')
-	a := strings.ToLower(strings.TrimSpace(answer))
-	return a == "y" || a == "yes"
 }

@@ -82,7 +82,8 @@ func (o *options) addStoreFlags(f *pflag.FlagSet) {
 	o.spoolSize = defaultSpoolSize
 	f.Var(&o.spoolSize, "spool-size", "of interfaces and pipes, drop the oldest records that wait for the database where they take more than this")
 	f.StringVar(&o.sensor, "sensor", "", "`name` of this sensor in the store")
-	f.BoolVar(&o.init, "init", false, "empty the store first")
+	f.BoolVar(&o.init, "init", false, "empty the store first; a database only after asking, at a terminal")
+	f.BoolVarP(&o.yes, "yes", "y", false, "with --init: do not ask")
 	f.BoolVar(&o.replace, "replace", false, "replace what an earlier run stored of the same captures (directories)")
 	f.DurationVar(&o.publish, "publish", sensor.DefaultPublishEvery, "records become visible so often, or after 100,000 connections (interfaces and pipes)")
 	f.Var(&o.retain, "retain", "remove what is older than this from the store, as 90d; 0 keeps all")

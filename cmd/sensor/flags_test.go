@@ -42,7 +42,7 @@ func TestKeys(t *testing.T) {
 	}
 	want := map[string]string{"buffer-size": "1MiB", "interface": "[eth0,eth1]", "store": "[/data/weir,bolt://neo4j@graph:7687/weir]"}
 	// What excludes another one, or is not for interfaces or files.
-	without := map[string]bool{"read": true, "no-checksums": true, "config": true, "init": true, "replace": true, "cpu-profile": true}
+	without := map[string]bool{"read": true, "no-checksums": true, "config": true, "init": true, "yes": true, "replace": true, "cpu-profile": true}
 	text := "[sensor]\n"
 	for key, value := range values {
 		text += fmt.Sprintf("%s = %s\n", key, value)

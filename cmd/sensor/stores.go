@@ -82,7 +82,7 @@ func (o *options) checkStores(given map[string]bool) error {
 			"read into a directory, whose captures can be replaced, or empty the database with --init and read everything again")
 	}
 	if o.spool == "" {
-		spool, err := config.DefaultSpool(o.uri)
+		spool, err := config.DefaultSpool(o.server.Host, o.server.Port, o.server.Database)
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"weir/internal/command"
 	"weir/internal/sensor"
 	"weir/store/lake"
 	"weir/store/neo4j"
@@ -66,8 +67,9 @@ func (t *target) prepare(ctx context.Context, o *options, bounded bool, stdin io
 		return err
 	}
 	if o.init {
-		if !agree(stdin, stderr, fmt.Sprintf("Remove everything that weir keeps in %s?", t.name)) {
-			return errors.New("nothing was changed")
+		streams := command.Streams{In: stdin, Err: stderr}
+		if !command.Confirm(streams, o.yes, fmt.Sprintf("Remove everything that weir keeps in %s?", t.name)) {
+			return command.ErrUnchanged
 		}
 		return nil
 	}

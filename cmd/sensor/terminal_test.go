@@ -46,17 +46,21 @@ func TestNeo4jInitAsks(t *testing.T) {
 	lake := liveStore(t)
 	g.run(0, "-q", "-r", one, "--store", lake)
 	for _, tc := range []struct {
-		answer string
-		code   int
-	}{{"n\n", 1}, {"\n", 1}, {"y\n", 0}} {
+		flag, answer string
+		code         int
+	}{{"--init", "n\n", 1}, {"--init", "\n", 1}, {"--init", "y\n", 0}, {"--yes", "", 0}} {
 		person, program := terminal(t)
 		if _, err := person.WriteString(tc.answer); err != nil {
 			t.Fatal(err)
 		}
 		var stdout, stderr bytes.Buffer
-		code := run(append(g.flags(), "--init", "-r", two), program, &stdout, &stderr)
-		if want := "Remove everything that weir keeps in " + g.s.URI() + "? [y/N] "; code != tc.code || !strings.HasPrefix(stderr.String(), want) {
-			t.Errorf("answer %q: exit code %d, %q, want %d and %q", tc.answer, code, stderr.String(), tc.code, want)
+		code := run(append(g.flags(), "--init", tc.flag, "-r", two), program, &stdout, &stderr)
+		want := "Remove everything that weir keeps in " + g.s.URI() + "? [y/N] "
+		if tc.flag == "--yes" {
+			want = ""
+		}
+		if asked := strings.Contains(stderr.String(), "[y/N]"); code != tc.code || asked != (want != "") || !strings.HasPrefix(stderr.String(), want) {
+			t.Errorf("%s, answer %q: exit code %d, %q, want %d and %q", tc.flag, tc.answer, code, stderr.String(), tc.code, want)
 		}
 		if tc.code != 0 {
 			g.equals(lake)

@@ -5,10 +5,12 @@
 package command
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"runtime/debug"
 	"strings"
@@ -95,6 +97,22 @@ func Complain(w io.Writer, program string, err error) {
 	}
 	fmt.Fprintf(w, "%s: %s\n", program, strings.Join(lines, "\n"))
 }
+
+// Confirm asks somebody at a terminal before anything is lost. Nobody else is
+// asked, and none that has said so before.
+func Confirm(s Streams, yes bool, question string) bool {
+	f, ok := s.In.(*os.File)
+	if yes || !ok || !term.IsTerminal(f) {
+		return true
+	}
+	fmt.Fprintf(s.Err, "%s [y/N] ", term.Escape(question))
+	answer, _ := bufio.NewReader(f).ReadString('\n')
+	a := strings.ToLower(strings.TrimSpace(answer))
+	return a == "y" || a == "yes"
+}
+
+// ErrUnchanged says that somebody did not agree.
+var ErrUnchanged = errors.New("nothing was changed")
 
 // Version returns the version that the linker set, else the one that the Go
 // toolchain recorded.

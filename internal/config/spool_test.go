@@ -17,21 +17,20 @@ func TestDefaultSpool(t *testing.T) {
 	if os.Geteuid() == 0 {
 		root = "/var/lib/weir-spool/"
 	}
-	for _, tc := range []struct{ uri, want string }{
-		{"neo4j://neo4j@graph:7687/weir", "graph_7687_weir"},
-		{"bolt+s://other@Graph/weir", "graph_7687_weir"},
-		{"bolt://graph.example.com:17687", "graph.example.com_17687"},
-		{"bolt://neo4j@[2001:db8::1]:7687/weir", "2001%3Adb8%3A%3A1_7687_weir"},
-		{"bolt://host/..%2F..%2Fetc", "host_7687_..%2F..%2Fetc"},
+	for _, tc := range []struct {
+		host     string
+		port     uint16
+		database string
+		want     string
+	}{
+		{"graph", 7687, "weir", "graph_7687_weir"},
+		{"Graph", 7687, "Weir", "graph_7687_weir"},
+		{"graph.example.com", 17687, "", "graph.example.com_17687"},
+		{"2001:db8::1", 7687, "weir", "2001%3Adb8%3A%3A1_7687_weir"},
+		{"host", 7687, "../../etc", "host_7687_..%2F..%2Fetc"},
 	} {
-		if got, err := config.DefaultSpool(tc.uri); err != nil || got != root+tc.want {
-			t.Errorf("DefaultSpool(%q) = %q, %v, want %q", tc.uri, got, err, root+tc.want)
-		}
-	}
-	for _, uri := range []string{"bolt://", "bolt://neo4j:secret@:7687", "bolt://neo4j:secret@a b"} {
-		got, err := config.DefaultSpool(uri)
-		if err == nil || strings.Contains(err.Error(), "secret") {
-			t.Errorf("DefaultSpool(%q) = %q, %v, want an error without the password", uri, got, err)
+		if got, err := config.DefaultSpool(tc.host, tc.port, tc.database); err != nil || got != root+tc.want {
+			t.Errorf("DefaultSpool(%q, %d, %q) = %q, %v, want %q", tc.host, tc.port, tc.database, got, err, root+tc.want)
 		}
 	}
 }

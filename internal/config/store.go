@@ -3,11 +3,11 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -51,29 +51,16 @@ func SpoolRoot() (string, error) {
 	return root, nil
 }
 
-// DefaultSpool returns the spool of the database that uri names: a directory
-// below SpoolRoot whose name is made of host, port and database. The user and the
-// way of encryption make no difference.
-func DefaultSpool(uri string) (string, error) {
-	u, err := url.Parse(uri)
-	if err != nil || u.Hostname() == "" {
-		// The error of url.Parse has the URI, and a password that is in it.
-		return "", errors.New("find the default spool: the URI has no host")
-	}
+// DefaultSpool returns the spool of a database: a directory below SpoolRoot whose
+// name is made of host, port and the database's name, "" for the home database.
+func DefaultSpool(host string, port uint16, database string) (string, error) {
 	root, err := SpoolRoot()
 	if err != nil {
 		return "", err
 	}
-	port := u.Port()
-	if port == "" {
-		port = defaultBoltPort
-	}
-	name := url.QueryEscape(strings.ToLower(u.Hostname())) + "_" + port
-	if database := strings.Trim(u.Path, "/"); database != "" {
+	name := url.QueryEscape(strings.ToLower(host)) + "_" + strconv.Itoa(int(port))
+	if database != "" {
 		name += "_" + url.QueryEscape(strings.ToLower(database))
 	}
 	return filepath.Join(root, name), nil
 }
-
-// defaultBoltPort is where a Neo4j server listens.
-const defaultBoltPort = "7687"

@@ -128,6 +128,8 @@ func (d *DB) explain(ctx context.Context, err error) error {
 func (d *DB) explainServer(e *neo4j.Neo4jError) error {
 	title := e.Code[strings.LastIndexByte(e.Code, '.')+1:]
 	switch {
+	case e.Code == "Neo.ClientError.Security.Unauthorized" && d.cfg.Password == "":
+		return d.failure(Auth, e, fmt.Sprintf("the server wants a password of user %q, and none was given: %s", d.where.user, passwordPlaces))
 	case e.Code == "Neo.ClientError.Security.Unauthorized":
 		return d.failure(Auth, e, fmt.Sprintf("the server does not accept the password of user %q", d.where.user))
 	case e.Code == "Neo.ClientError.Security.CredentialsExpired":

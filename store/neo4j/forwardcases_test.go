@@ -3,6 +3,7 @@
 package neo4j
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -570,6 +571,30 @@ func TestJudge(t *testing.T) {
 	}
 	if got := judge(errors.New("reset by peer")); got != passing {
 		t.Errorf("a lost connection: %d", got)
+	}
+}
+
+// TestDeadlock makes sure that transactions that wait for each other are tried
+// again without a word, and other trouble is not.
+func TestDeadlock(t *testing.T) {
+	for code, want := range map[string]bool{
+		"Neo.TransientError.Transaction.DeadlockDetected": false,
+		"Neo.TransientError.General.DatabaseUnavailable":  true,
+	} {
+		var log bytes.Buffer
+		db, err := newDB("bolt://127.0.0.1:1", Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		s := newSender(db, slog.New(slog.NewTextHandler(&log, nil)), "test")
+		cause := fmt.Errorf("x: %w", &driver.Neo4jError{Code: code})
+		if err := s.failed(t.Context(), judge(cause), 1, cause); err != nil {
+			t.Fatal(err)
+		}
+		if said := log.Len() > 0; said != want || (s.err != nil) != want || s.retries.Load() != 1 {
+			t.Errorf("%s: trouble %v, logged %q, %d retries", code, s.err, log.String(), s.retries.Load())
+		}
 	}
 }
 

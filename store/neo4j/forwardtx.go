@@ -239,6 +239,13 @@ func judgeCode(code string) verdict {
 	return refusal
 }
 
+// deadlock reports whether the server ended a transaction because others waited
+// for it, and it for them: the price of sending several at a time, and no trouble.
+func deadlock(err error) bool {
+	var server *neo4j.Neo4jError
+	return errors.As(err, &server) && server.Code == "Neo.TransientError.Transaction.DeadlockDetected"
+}
+
 // tookTooLong reports whether an error is one of time.
 func tookTooLong(err error) bool {
 	var server *neo4j.Neo4jError
@@ -284,13 +291,14 @@ func (s *sender) failed(ctx context.Context, v verdict, try int, err error) erro
 	if limit := time.Duration(s.patience.Load()); limit > 0 && since > limit {
 		return &StalledError{For: since, Waiting: s.waiting(), Err: s.db.explain(ctx, err)}
 	}
-	if first && v != conflicting {
+	usual := v == conflicting || deadlock(err)
+	if first && !usual {
 		err = s.db.explain(ctx, err)
 		s.mu.Lock()
 		s.err = err
 		s.mu.Unlock()
 	}
-	if v == conflicting {
+	if usual {
 		s.log.Debug("try again", slog.Any("err", err), slog.Int("try", try))
 	} else if first {
 		s.log.Warn("cannot write to the database, trying again", slog.String("store", s.db.Location()), slog.Any("err", err))

@@ -36,7 +36,7 @@ type Config struct {
 	// Precision is the width of the timeline's slots where the schema is made, in
 	// whole seconds (default one hour).
 	Precision time.Duration
-	// Logger receives retries; nil discards.
+	// Logger receives retries, and of OpenLazy an outage; nil discards.
 	Logger *slog.Logger
 }
 
@@ -97,15 +97,20 @@ func Open(ctx context.Context, uri string, cfg Config) (*DB, error) {
 	return d, nil
 }
 
-// OpenLazy is Open, except that a server that cannot be reached is no error: it
-// is checked when it answers.
+// OpenLazy is Open, except that a server that cannot be reached is no error, which
+// is logged: it is checked when it answers.
 func OpenLazy(ctx context.Context, uri string, cfg Config) (*DB, error) {
 	d, err := newDB(uri, cfg)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.ready(ctx); err != nil && !Outage(err) {
+	switch err := d.ready(ctx); {
+	case err == nil:
+	case !Outage(err):
 		return nil, errors.Join(err, d.Close())
+	default:
+		// Whoever mistyped a host or a port should not have to wait for the first record.
+		d.log.Warn("the database cannot be reached yet", slog.String("store", d.Location()), slog.Any("err", err))
 	}
 	return d, nil
 }

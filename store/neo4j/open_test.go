@@ -3,6 +3,7 @@
 package neo4j
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,6 +11,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"strings"
@@ -121,6 +123,9 @@ func TestOpenErrors(t *testing.T) {
 		for _, scheme := range []string{"bolt", "neo4j"} {
 			wantRefusal(t, scheme+"://neo4j@"+s.Addr(), Config{Password: "opensesame"}, Auth, `does not accept the password of user "neo4j"`)
 		}
+	})
+	t.Run("no password", func(t *testing.T) {
+		wantRefusal(t, "bolt://neo4j@"+s.Addr(), Config{}, Auth, "none was given: give it in $WEIR_NEO4J_PASSWORD or with --password-file")
 	})
 	t.Run("unknown user", func(t *testing.T) {
 		wantRefusal(t, "bolt://mallory@"+s.Addr(), good, Auth, `"mallory"`)
@@ -254,11 +259,16 @@ func TestOpenLazy(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	l.Close()
+	var log bytes.Buffer
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	d, err := OpenLazy(t.Context(), "bolt://"+addr, cfg)
 	if err != nil {
 		t.Fatalf("a server that is down: %v", err)
 	}
 	defer d.Close()
+	if text := log.String(); !strings.Contains(text, "cannot be reached yet") || !strings.Contains(text, "connection refused") {
+		t.Errorf("a server that is down is logged as %q", text)
+	}
 	if _, err := d.precision(t.Context()); !Outage(err) {
 		t.Errorf("while it is down: %v, want an outage", err)
 	}

@@ -11,6 +11,9 @@ import (
 	"strings"
 )
 
+// passwordPlaces says where programs take the password from.
+const passwordPlaces = "give it in $WEIR_NEO4J_PASSWORD or with --password-file"
+
 // schemes are the forms of URIs that name a database, and what they mean: neo4j
 // asks the server for the members of its cluster, bolt talks to one server; s
 // wants TLS, ssc TLS with any certificate.
@@ -48,8 +51,7 @@ func parseURI(uri string) (*target, error) {
 		user, err := url.PathUnescape(rest[:i])
 		switch {
 		case strings.Contains(rest[:i], ":"):
-			return nil, errors.New("there is a password in the URI, where others see it: " +
-				"give it in $WEIR_NEO4J_PASSWORD or with --password-file")
+			return nil, errors.New("there is a password in the URI, where others see it: " + passwordPlaces)
 		case err != nil || user == "" || strings.ContainsAny(rest[:i], "/?#"):
 			return nil, errors.New("what stands before @ in the URI is not a user")
 		}
