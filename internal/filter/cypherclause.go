@@ -254,6 +254,13 @@ type boundValue struct {
 // collected is a list of values in a variable.
 type collected struct{ name, text string }
 
+// listKey and networksKey stand for lists among the keys of parameters. They have
+// types of their own: a value that is a text may read like anything.
+type (
+	listKey     string
+	networksKey string
+)
+
 // compare makes parameters for the values of a clause.
 func (g *graph) compare(x *clause) *comparison {
 	c := &comparison{g: g, op: x.op, typ: x.field.typ}
@@ -261,7 +268,7 @@ func (g *graph) compare(x *clause) *comparison {
 		c.typ = Number
 	}
 	var list, networks []any
-	key, pairs := "list", "networks"
+	var key, pairs strings.Builder
 	for i := range x.values {
 		o := &x.values[i]
 		b := boundValue{operand: o}
@@ -269,14 +276,16 @@ func (g *graph) compare(x *clause) *comparison {
 		case literal:
 			value := o.val.cypher(c.typ)
 			if x.op == opIn {
-				list, key = append(list, value), fmt.Sprintf("%s %T:%q", key, value, fmt.Sprint(value))
+				list = append(list, value)
+				fmt.Fprintf(&key, " %T:%q", value, fmt.Sprint(value))
 				continue
 			}
 			b.lo = g.param(value, value)
 		case network:
 			first, last := placesOf(o)
 			if x.op == opIn {
-				networks, pairs = append(networks, []any{first, last}), pairs+" "+first+" "+last
+				networks = append(networks, []any{first, last})
+				pairs.WriteString(" " + first + " " + last)
 				continue
 			}
 			b.lo, b.hi = g.param(first, first), g.param(last, last)
@@ -288,10 +297,10 @@ func (g *graph) compare(x *clause) *comparison {
 		c.values = append(c.values, b)
 	}
 	if len(list) > 0 {
-		c.in = g.param(key, list)
+		c.in = g.param(listKey(key.String()), list)
 	}
 	if len(networks) > 0 {
-		c.networks = g.param(pairs, networks)
+		c.networks = g.param(networksKey(pairs.String()), networks)
 	}
 	return c
 }
