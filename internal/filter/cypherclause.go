@@ -208,11 +208,7 @@ func (g *graph) operand(f *field) operandText {
 	case attrDst:
 		return hostText("dst")
 	case attrDuration:
-		// All that Neo4j computes is checked for overflow; seconds of years up to
-		// 9999 have room.
-		// epochSeconds is rounded towards 1970, epochMillis down.
-		return operandText{text: "((f.lastseen.epochMillis - f.firstseen.epochMillis) * 1000 + " +
-			"f.lastseen.microsecond % 1000 - f.firstseen.microsecond % 1000)"}
+		return operandText{text: CypherDuration}
 	case attrTimesStart:
 		return operandText{text: "f.times", list: true, sorted: true}
 	case attrTimesDuration:
@@ -503,7 +499,7 @@ func recordText(m metaAttr, fold bool) operandText {
 	if info.Role == flow.Measure {
 		holder = "m"
 	}
-	plain := holder + "." + propertyName(info)
+	plain := holder + "." + info.FilterName()
 	o := operandText{text: plain, list: info.Type.List(), repeats: true}
 	switch {
 	case fold:
@@ -525,12 +521,4 @@ func recordText(m metaAttr, fold bool) operandText {
 		o.domain.from = "MATCH (i:" + m.kind.Label + ")"
 	}
 	return o
-}
-
-// propertyName returns what the graph calls an attribute of intel.
-func propertyName(a *flow.Attr) string {
-	if a.Name != "" {
-		return a.Name
-	}
-	return a.Column
 }
