@@ -314,17 +314,34 @@ func perfServer(t testing.TB) *DB {
 	return d
 }
 
-func TestPerfForward(t *testing.T) {
-	if os.Getenv("WEIR_TEST_PERF") == "" {
-		t.Skip("set WEIR_TEST_PERF to measure")
+// measuring skips a test that measures unless WEIR_TEST_PERF is set, and reports
+// whether it is 1: then, as in CI, on a machine that may be busy and with a server
+// that compiles little, less is measured, and half of what is wanted is enough.
+func measuring(t *testing.T) (quick bool, share float64) {
+	t.Helper()
+	switch os.Getenv("WEIR_TEST_PERF") {
+	case "":
+		t.Skip("set WEIR_TEST_PERF to measure: 1 for a quick look, full for all of it")
+	case "1":
+		return true, 0.5
 	}
+	return false, 1
+}
+
+// TestPerfForward compares what is sent in a second with bare statements on the same
+// server, and checks what is wanted of it.
+func TestPerfForward(t *testing.T) {
+	quick, share := measuring(t)
 	d := perfServer(t)
 	empty := func() {
 		if err := d.Purge(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	const rounds = 5
+	rounds := 5
+	if quick {
+		rounds = 2
+	}
 	conns := perfConns(20_000, 1)
 	var plain, bare, load, known, ports, intel []rate
 	for round := range rounds + 1 { // the first one warms the server up
@@ -357,13 +374,13 @@ func TestPerfForward(t *testing.T) {
 		rounds, p, b, l, k, median(ports), median(intel))
 	t.Logf("new flows: %.1f times plain MERGE (CPU: %.1f), %.0f %% of bare CREATE (CPU: %.0f %%)",
 		l.wall/p.wall, l.cpu/p.cpu, 100*l.wall/b.wall, 100*l.cpu/b.cpu)
-	if l.wall < 5*p.wall {
+	if l.wall < share*5*p.wall {
 		t.Errorf("new flows: %.0f/s, less than 5 times %.0f/s", l.wall, p.wall)
 	}
-	if l.wall < 0.7*b.wall {
+	if l.wall < share*0.7*b.wall {
 		t.Errorf("new flows: %.0f/s, less than 70 %% of %.0f/s", l.wall, b.wall)
 	}
-	if k.wall < 6000 {
+	if k.wall < share*6000 {
 		t.Errorf("known flows: %.0f/s, less than 6,000", k.wall)
 	}
 }
