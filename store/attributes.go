@@ -3,7 +3,6 @@
 package store
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -53,7 +52,7 @@ func (a *Attribute) find(kinds []flow.KindInfo) bool {
 			continue
 		}
 		for j := range kinds[i].Attrs {
-			if attr := &kinds[i].Attrs[j]; cmp.Or(attr.Name, attr.Column) == name {
+			if attr := &kinds[i].Attrs[j]; attr.FilterName() == name {
 				a.Kind, a.Attr = &kinds[i], attr
 				return true
 			}

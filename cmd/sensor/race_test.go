@@ -28,11 +28,7 @@ func TestLiveRace(t *testing.T) {
 	if !nettest.Isolated(t) {
 		return
 	}
-	program := filepath.Join(place(t, "bin", 0), "sensor")
-	build := exec.Command("go", "build", "-race", "-buildvcs=false", "-o", program, ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v: %s", err, out)
-	}
+	program := build(t, "-race")
 	nettest.Pair(t, "va", "vb")
 	store, logs, etc, addr := liveStore(t), place(t, "log", nobody), place(t, "etc", 0), freePort(t)
 	conf := filepath.Join(etc, "weir.toml")

@@ -37,6 +37,9 @@ func handler(w io.Writer, level slog.Leveler) slog.Handler {
 	})
 }
 
+// programSize is about what the program's own pages take of RSS.
+const programSize = 12 << 20
+
 // tune sets the garbage collector up for a run.
 func (o *options) tune() {
 	if os.Getenv("GOGC") == "" {
@@ -46,7 +49,8 @@ func (o *options) tune() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		// The runtime counts memory that was never touched, which RSS does not:
 		// a little above the cap it keeps the cap without collecting all the time.
-		debug.SetMemoryLimit(int64(o.memory) / 20 * 23)
+		// What it does not count is the program itself.
+		debug.SetMemoryLimit(int64(o.memory)/20*23 - programSize)
 	}
 }
 

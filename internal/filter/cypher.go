@@ -36,8 +36,16 @@ type Cypher struct {
 	Patterns []Pattern
 }
 
-// plainMatch binds the nodes of every flow.
-const plainMatch = "MATCH (src:Host)-[:SEND]->(f:Flow)-[:TO]->(dst:Host)"
+// CypherFlows is the clause that binds the nodes of every flow: Cypher.Match ends
+// with it.
+const CypherFlows = "MATCH (src:Host)-[:SEND]->(f:Flow)-[:TO]->(dst:Host)"
+
+// CypherDuration is the expression for the time between the first and the last
+// packet of the flow f, in microseconds. Neo4j rounds epochMillis down, but
+// epochSeconds towards 1970. It checks whether what it computes overflows:
+// microseconds of years up to 9999 have room.
+const CypherDuration = "((f.lastseen.epochMillis - f.firstseen.epochMillis) * 1000 + " +
+	"f.lastseen.microsecond % 1000 - f.firstseen.microsecond % 1000)"
 
 // CypherTime returns a time as the server is to keep and to compare it: with an
 // offset of 0 and no name of a zone, which Neo4j tells apart, and in
@@ -65,7 +73,7 @@ func (e *Expr) Cypher(opts CypherOptions) (*Cypher, error) {
 		opts.Prefix = "p"
 	}
 	g := &graph{prefix: opts.Prefix, params: make(map[string]any), known: make(map[any]string), comparisons: make(map[string]bool)}
-	out := &Cypher{Match: plainMatch, Where: "true", Params: g.params}
+	out := &Cypher{Match: CypherFlows, Where: "true", Params: g.params}
 	if e == nil {
 		return out, nil
 	}
@@ -75,7 +83,7 @@ func (e *Expr) Cypher(opts CypherOptions) (*Cypher, error) {
 		rest = j.list
 	}
 	if a, i := g.anchor(rest); a != nil {
-		out.Match = a.match() + plainMatch
+		out.Match = a.match() + CypherFlows
 		if a.exact {
 			rest = slices.Delete(slices.Clone(rest), i, i+1)
 		}

@@ -38,6 +38,15 @@ func TestCypherShape(t *testing.T) {
 		{"dport = 80", all, "(f.dport = $p0)", params(int64(80))},
 		{"!dport = 80", all, "(NOT coalesce((f.dport = $p0), false))", params(int64(80))},
 		{"dport = 80 OR dport IN (81, 80)", all, "(f.dport IN $p0)", params([]any{int64(80), int64(81), int64(80)})},
+		{ // a text is no list, whatever it reads like
+			`service = "list string:\"a\"" AND sensor IN (a)`, all, "(($p0 IN f.service) AND any(x IN f.sensor WHERE (x IN $p1)))",
+			params(`list string:"a"`, []any{"a"}),
+		},
+		{
+			`service = "networks 40a000000 40a0000ff" AND src IN (10.0.0.0/24)`, all,
+			"(($p1 IN f.service) AND any(w IN $p0 WHERE src.sort >= w[0] AND src.sort <= w[1]))",
+			params([]any{[]any{"40a000000", "40a0000ff"}}, "networks 40a000000 40a0000ff"),
+		},
 		{"dport =~ 6553.", all, "(f.dport IN $p0)", params([]any{int64(65530), int64(65531), int64(65532), int64(65533), int64(65534), int64(65535)})},
 		{"src = 10.0.0.1", all, "(src.sort = $p0)", params("40a000001")},
 		{"src = 10.0.0.0/8", all, "(src.sort >= $p0 AND src.sort <= $p1)", params("40a000000", "40affffff")},

@@ -208,11 +208,7 @@ func (g *graph) operand(f *field) operandText {
 	case attrDst:
 		return hostText("dst")
 	case attrDuration:
-		// All that Neo4j computes is checked for overflow; seconds of years up to
-		// 9999 have room.
-		// epochSeconds is rounded towards 1970, epochMillis down.
-		return operandText{text: "((f.lastseen.epochMillis - f.firstseen.epochMillis) * 1000 + " +
-			"f.lastseen.microsecond % 1000 - f.firstseen.microsecond % 1000)"}
+		return operandText{text: CypherDuration}
 	case attrTimesStart:
 		return operandText{text: "f.times", list: true, sorted: true}
 	case attrTimesDuration:
@@ -254,6 +250,13 @@ type boundValue struct {
 // collected is a list of values in a variable.
 type collected struct{ name, text string }
 
+// listKey and networksKey stand for lists among the keys of parameters. They have
+// types of their own: a value that is a text may read like anything.
+type (
+	listKey     string
+	networksKey string
+)
+
 // compare makes parameters for the values of a clause.
 func (g *graph) compare(x *clause) *comparison {
 	c := &comparison{g: g, op: x.op, typ: x.field.typ}
@@ -261,7 +264,7 @@ func (g *graph) compare(x *clause) *comparison {
 		c.typ = Number
 	}
 	var list, networks []any
-	key, pairs := "list", "networks"
+	var key, pairs strings.Builder
 	for i := range x.values {
 		o := &x.values[i]
 		b := boundValue{operand: o}
@@ -269,14 +272,16 @@ func (g *graph) compare(x *clause) *comparison {
 		case literal:
 			value := o.val.cypher(c.typ)
 			if x.op == opIn {
-				list, key = append(list, value), fmt.Sprintf("%s %T:%q", key, value, fmt.Sprint(value))
+				list = append(list, value)
+				fmt.Fprintf(&key, " %T:%q", value, fmt.Sprint(value))
 				continue
 			}
 			b.lo = g.param(value, value)
 		case network:
 			first, last := placesOf(o)
 			if x.op == opIn {
-				networks, pairs = append(networks, []any{first, last}), pairs+" "+first+" "+last
+				networks = append(networks, []any{first, last})
+				pairs.WriteString(" " + first + " " + last)
 				continue
 			}
 			b.lo, b.hi = g.param(first, first), g.param(last, last)
@@ -288,10 +293,10 @@ func (g *graph) compare(x *clause) *comparison {
 		c.values = append(c.values, b)
 	}
 	if len(list) > 0 {
-		c.in = g.param(key, list)
+		c.in = g.param(listKey(key.String()), list)
 	}
 	if len(networks) > 0 {
-		c.networks = g.param(pairs, networks)
+		c.networks = g.param(networksKey(pairs.String()), networks)
 	}
 	return c
 }
@@ -494,7 +499,7 @@ func recordText(m metaAttr, fold bool) operandText {
 	if info.Role == flow.Measure {
 		holder = "m"
 	}
-	plain := holder + "." + propertyName(info)
+	plain := holder + "." + info.FilterName()
 	o := operandText{text: plain, list: info.Type.List(), repeats: true}
 	switch {
 	case fold:
@@ -516,12 +521,4 @@ func recordText(m metaAttr, fold bool) operandText {
 		o.domain.from = "MATCH (i:" + m.kind.Label + ")"
 	}
 	return o
-}
-
-// propertyName returns what the graph calls an attribute of intel.
-func propertyName(a *flow.Attr) string {
-	if a.Name != "" {
-		return a.Name
-	}
-	return a.Column
 }

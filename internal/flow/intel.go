@@ -3,6 +3,7 @@
 package flow
 
 import (
+	"cmp"
 	"encoding/binary"
 	"iter"
 )
@@ -53,6 +54,10 @@ type Attr struct {
 	Fold bool
 	Help string
 }
+
+// FilterName returns the filter language's name of the attribute, which is that
+// of its property in a graph, too.
+func (a *Attr) FilterName() string { return cmp.Or(a.Name, a.Column) }
 
 // Kind numbers a kind of intel: the index in Kinds.
 type Kind uint8

@@ -10,6 +10,7 @@ import (
 
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
 
+	"weir/internal/filter"
 	"weir/internal/flow"
 )
 
@@ -78,7 +79,7 @@ type Expired struct {
 // stays, with what it belongs to.
 func (d *DB) Expire(ctx context.Context, before time.Time, dryRun bool) (Expired, error) {
 	var e Expired
-	params := map[string]any{"before": dateTime(before)}
+	params := map[string]any{"before": filter.CypherTime(before)}
 	err := d.read(ctx, `MATCH (f:Flow) WHERE f.lastseen < $before RETURN count(f) AS n, max(f.lastseen) AS newest`, params,
 		func(r *neo4j.Record) error {
 			if t, ok := r.Values[1].(time.Time); ok {

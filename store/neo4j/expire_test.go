@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"weir/internal/filter"
 )
 
 // at is a time of these tests, so many hours after the first.
@@ -30,7 +32,7 @@ func makeGraph(t testing.TB, d *DB, n int) {
 		CREATE (f)-[:INTEL {count: 1}]->(shared)
 		CREATE (:Host {addr: 'about' + k})-[:INTEL]->(i)
 		CREATE (:Waiting {key: 'w' + k})-[:INTEL {count: 1}]->(:Intel:SSL {key: 's' + k, lastseen: $first + duration({hours: k})})`,
-		map[string]any{"n": n, "first": dateTime(at(0))})
+		map[string]any{"n": n, "first": filter.CypherTime(at(0))})
 }
 
 // counts returns the number of nodes by label.
@@ -63,9 +65,9 @@ func TestExpire(t *testing.T) {
 		t.Errorf("a dry run changed the graph (-want +got):\n%s", diff)
 	}
 	// Flow 5 is seen again: it stays, with its intel and hosts.
-	statement(t, d, `MATCH (f:Flow {key: 'f5'}) SET f.lastseen = $now`, map[string]any{"now": dateTime(at(9000))})
+	statement(t, d, `MATCH (f:Flow {key: 'f5'}) SET f.lastseen = $now`, map[string]any{"now": filter.CypherTime(at(9000))})
 	// These were made for flows that are about to come.
-	statement(t, d, `CREATE (:Host {addr: 'new', lastseen: $now}) CREATE (:Intel:DNS {key: 'new', lastseen: $now})`, map[string]any{"now": dateTime(at(9000))})
+	statement(t, d, `CREATE (:Host {addr: 'new', lastseen: $now}) CREATE (:Intel:DNS {key: 'new', lastseen: $now})`, map[string]any{"now": filter.CypherTime(at(9000))})
 	got, err := d.Expire(t.Context(), at(2101), false)
 	want := Expired{Flows: 2099, Intel: 2099 + 2100, Hosts: 2 * 2099, Newest: at(2100)}
 	if err != nil || got != want {
@@ -103,7 +105,7 @@ func TestExpireKeepsWhatIsUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := (&tx{d, t.Context(), t.Context(), other}).run(`MATCH (f:Flow {key: 'f7'}) SET f.lastseen = $now, f.count = 2
-		WITH f CREATE (f)-[:INTEL {count: 1}]->(:Intel:DNS {key: 'new'})`, map[string]any{"now": dateTime(at(9000))}); err != nil {
+		WITH f CREATE (f)-[:INTEL {count: 1}]->(:Intel:DNS {key: 'new'})`, map[string]any{"now": filter.CypherTime(at(9000))}); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)

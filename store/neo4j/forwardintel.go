@@ -45,10 +45,7 @@ func newKindQueries(kind flow.Kind, info *flow.KindInfo) kindQueries {
 		if a.LogOnly {
 			continue
 		}
-		attr := intelAttr{a, i, a.Name}
-		if attr.name == "" {
-			attr.name = a.Column
-		}
+		attr := intelAttr{a, i, a.FilterName()}
 		if a.Role == flow.Key {
 			q.keys = append(q.keys, attr)
 		} else {

@@ -213,10 +213,12 @@ func (d *DB) check(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	var formats []int64
-	err = d.readOnce(ctx, `MATCH (s:Store) RETURN s.format AS format LIMIT 2`, nil, func(r *neo4j.Record) error {
-		f, _, err := neo4j.GetRecordValue[int64](r, "format")
-		formats = append(formats, f)
-		return err
+	err = d.once(ctx, neo4j.AccessModeRead, d.cfg.QueryTimeout, func(t *tx) error {
+		return t.each(`MATCH (s:Store) RETURN s.format AS format LIMIT 2`, nil, func(r *neo4j.Record) error {
+			f, _, err := neo4j.GetRecordValue[int64](r, "format")
+			formats = append(formats, f)
+			return err
+		})
 	})
 	switch {
 	case err != nil:

@@ -29,9 +29,6 @@ func ask(e *filter.Expr) (*question, error) {
 	return &question{c}, nil
 }
 
-// bothHosts binds the nodes of every flow.
-const bothHosts = "MATCH (src:Host)-[:SEND]->(f:Flow)-[:TO]->(dst:Host)"
-
 // begin returns the beginning of a query, which binds src, f and dst.
 func (q *question) begin() string {
 	if q.Where == "true" {
@@ -44,7 +41,7 @@ func (q *question) begin() string {
 // nobody is interested in these.
 func (q *question) beginFor(rest string) string {
 	text := q.begin()
-	if flows, ok := strings.CutPrefix(text, bothHosts); ok && !namesHosts(flows) && !namesHosts(rest) {
+	if flows, ok := strings.CutPrefix(text, filter.CypherFlows); ok && !namesHosts(flows) && !namesHosts(rest) {
 		return "MATCH (f:Flow)" + flows
 	}
 	return text
@@ -59,8 +56,8 @@ func namesHosts(text string) bool {
 // clients the index has the beginning of the order: each client's flows are sorted
 // on their own then, and a page needs no more than its own.
 func (q *question) beginInOrder(order string) string {
-	if q.Match == bothHosts && q.Where == "true" && strings.HasPrefix(order, "src.sort") {
-		return bothHosts + " USING INDEX src:Host(sort) WHERE src.sort >= ''"
+	if q.Match == filter.CypherFlows && q.Where == "true" && strings.HasPrefix(order, "src.sort") {
+		return filter.CypherFlows + " USING INDEX src:Host(sort) WHERE src.sort >= ''"
 	}
 	return q.begin()
 }
@@ -107,28 +104,6 @@ func (d *DB) answer(ctx context.Context, q *question, text string, each func(*ne
 	return err
 }
 
-// reading runs f in a transaction that only reads. On transient errors it does so
-// again as long as again allows it.
-func (d *DB) reading(outer context.Context, again func() bool, f func(t *tx) error) error {
-	if err := d.ready(outer); err != nil {
-		return err
-	}
-	return d.retry(outer, func() error {
-		ctx, cancel := context.WithTimeout(outer, d.cfg.QueryTimeout+grace)
-		defer cancel()
-		s := d.session(ctx, neo4j.AccessModeRead)
-		defer closeSession(ctx, s)
-		t, err := s.BeginTransaction(ctx, neo4j.WithTxTimeout(d.cfg.QueryTimeout))
-		if err != nil {
-			return d.explain(outer, err)
-		}
-		if err := f(&tx{d, outer, ctx, t}); err != nil {
-			return err // closing the session rolls back
-		}
-		return d.explain(outer, t.Commit(ctx))
-	}, again)
-}
-
 // label returns the terms that sort by protocol and port or ICMP type.
 func label() []string { return []string{"f.proto", "f.dport", "f.type"} }
 
@@ -166,7 +141,7 @@ func orderBy(orders []store.Order) (string, error) {
 		case "dst.addr":
 			add([]string{"dst.sort"}, o.Desc)
 		case "duration":
-			add([]string{microsText}, o.Desc)
+			add([]string{filter.CypherDuration}, o.Desc)
 		default:
 			add([]string{"f." + a.Name}, o.Desc)
 		}
@@ -174,12 +149,6 @@ func orderBy(orders []store.Order) (string, error) {
 	add(keyOrder(), false)
 	return strings.Join(terms, ", "), nil
 }
-
-// microsText is the expression for the time between the first and the last
-// packet, in microseconds. Milliseconds since 1970 are rounded down, seconds are
-// not.
-const microsText = "((f.lastseen.epochMillis - f.firstseen.epochMillis) * 1000 + " +
-	"f.lastseen.microsecond % 1000 - f.firstseen.microsecond % 1000)"
 
 // flowText returns the columns of a flow, as scanFlow reads them.
 const flowText = "src.addr, dst.addr, f.proto, f.dport, f.type, f.sports, f.codes, " +

@@ -11,6 +11,7 @@ import (
 
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
 
+	"weir/internal/filter"
 	"weir/internal/flow"
 )
 
@@ -107,7 +108,7 @@ func (d *DB) makeSchema(ctx context.Context) error {
 func (d *DB) newStore() map[string]any {
 	return map[string]any{
 		"id": "weir", "format": format, "precision": int64(d.cfg.Precision / time.Second),
-		"created": dateTime(time.Now().Truncate(time.Second)),
+		"created": filter.CypherTime(time.Now().Truncate(time.Second)),
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
 
+	"weir/internal/filter"
 	"weir/internal/flow"
 	"weir/store"
 )
@@ -52,7 +53,7 @@ func scalarText(a *store.Attribute) string {
 	case "dst.addr":
 		return "dst.addr"
 	case "duration":
-		return microsText + " / 1e6"
+		return filter.CypherDuration + " / 1e6"
 	}
 	return "f." + a.Name
 }
@@ -64,7 +65,7 @@ func intelText(a *store.Attribute) string {
 	if a.Attr.Role == flow.Measure {
 		value = "m."
 	}
-	value += cmp.Or(a.Attr.Name, a.Attr.Column)
+	value += a.Attr.FilterName()
 	match := "MATCH (f)-[m:INTEL]->(i:" + a.Kind.Label + ")"
 	if a.Attr.Type.List() {
 		return match + " UNWIND " + value + " AS v RETURN DISTINCT v"

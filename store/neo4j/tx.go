@@ -41,32 +41,22 @@ func closeSession(ctx context.Context, s neo4j.SessionWithContext) {
 // for every record. A record is not kept by anybody else. Errors are *Error, or
 // what each returned. Transient errors are retried as long as each was not called.
 func (d *DB) read(ctx context.Context, text string, params map[string]any, each func(*neo4j.Record) error) error {
-	if err := d.ready(ctx); err != nil {
-		return err
-	}
 	called := false
-	return d.retry(ctx, func() error {
-		return d.readOnce(ctx, text, params, func(r *neo4j.Record) error {
+	return d.reading(ctx, func() bool { return !called }, func(t *tx) error {
+		return t.each(text, params, func(r *neo4j.Record) error {
 			called = true
 			return each(r)
 		})
-	}, func() bool { return !called })
+	})
 }
 
-// readOnce is one attempt of read.
-func (d *DB) readOnce(outer context.Context, text string, params map[string]any, each func(*neo4j.Record) error) error {
-	ctx, cancel := context.WithTimeout(outer, d.cfg.QueryTimeout+grace)
-	defer cancel()
-	s := d.session(ctx, neo4j.AccessModeRead)
-	defer closeSession(ctx, s)
-	t, err := s.BeginTransaction(ctx, neo4j.WithTxTimeout(d.cfg.QueryTimeout))
-	if err != nil {
-		return d.explain(outer, err)
-	}
-	if err := (&tx{d, outer, ctx, t}).each(text, params, each); err != nil {
+// reading runs f in a transaction that only reads. On transient errors it does so
+// again as long as again allows it.
+func (d *DB) reading(ctx context.Context, again func() bool, f func(t *tx) error) error {
+	if err := d.ready(ctx); err != nil {
 		return err
 	}
-	return d.explain(outer, t.Commit(ctx))
+	return d.retry(ctx, func() error { return d.once(ctx, neo4j.AccessModeRead, d.cfg.QueryTimeout, f) }, again)
 }
 
 // tx is a transaction that a function given to write uses. Errors of its methods
@@ -116,16 +106,17 @@ func (d *DB) write(ctx context.Context, f func(t *tx) error) error {
 
 // writeUnchecked is write for what makes the schema.
 func (d *DB) writeUnchecked(ctx context.Context, f func(t *tx) error) error {
-	return d.retry(ctx, func() error { return d.writeOnce(ctx, f) }, func() bool { return true })
+	return d.retry(ctx, func() error { return d.once(ctx, neo4j.AccessModeWrite, writeTimeout, f) }, func() bool { return true })
 }
 
-// writeOnce is one attempt of write.
-func (d *DB) writeOnce(outer context.Context, f func(t *tx) error) error {
-	ctx, cancel := context.WithTimeout(outer, writeTimeout+grace)
+// once runs f in one transaction, which may take so long, and commits it unless f
+// returns an error.
+func (d *DB) once(outer context.Context, mode neo4j.AccessMode, timeout time.Duration, f func(t *tx) error) error {
+	ctx, cancel := context.WithTimeout(outer, timeout+grace)
 	defer cancel()
-	s := d.session(ctx, neo4j.AccessModeWrite)
+	s := d.session(ctx, mode)
 	defer closeSession(ctx, s)
-	t, err := s.BeginTransaction(ctx, neo4j.WithTxTimeout(writeTimeout))
+	t, err := s.BeginTransaction(ctx, neo4j.WithTxTimeout(timeout))
 	if err != nil {
 		return d.explain(outer, err)
 	}
@@ -188,7 +179,3 @@ func (d *DB) mayRetry(e *neo4j.Neo4jError) bool {
 	}
 	return e.IsRetriable()
 }
-
-// dateTime returns a time as the database is to keep it: with an offset, which is
-// zero, not with the name of a zone, since a comparison looks at that as well.
-func dateTime(t time.Time) time.Time { return t.In(time.FixedZone("Offset", 0)) }
