@@ -113,7 +113,7 @@ func (o *options) runExpire(ctx context.Context, e *expireOptions) error {
 	if !e.dryRun {
 		done = "dropped"
 		if !found.none() {
-			if err := o.confirm(e.yes, found.question()); err != nil {
+			if err := o.confirm(ctx, e.yes, found.question()); err != nil {
 				return err
 			}
 			if found, err = p.expire(ctx, b, false); err != nil {

@@ -91,7 +91,7 @@ func (o *options) initStore(ctx context.Context) error {
 		return err
 	}
 	if lost != "" {
-		if err := o.confirm(o.maintain.yes, lost+". Remove them all?"); err != nil {
+		if err := o.confirm(ctx, o.maintain.yes, lost+". Remove them all?"); err != nil {
 			return err
 		}
 	}
@@ -99,11 +99,8 @@ func (o *options) initStore(ctx context.Context) error {
 }
 
 // confirm asks before anything is lost.
-func (o *options) confirm(yes bool, question string) error {
-	if !command.Confirm(command.Streams{In: o.stdin, Err: o.stderr}, yes, question) {
-		return command.ErrUnchanged
-	}
-	return nil
+func (o *options) confirm(ctx context.Context, yes bool, question string) error {
+	return command.Confirm(ctx, command.Streams{In: o.stdin, Err: o.stderr}, yes, question)
 }
 
 func (o *options) ensureIndexes(ctx context.Context) error {

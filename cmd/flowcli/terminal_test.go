@@ -4,6 +4,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -11,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"weir/internal/command"
 )
 
 // terminal returns both ends of a pseudo terminal.
@@ -69,6 +73,39 @@ func TestAsks(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAskInterrupted interrupts a question: nothing is lost, and nobody waits for
+// an answer any more.
+func TestAskInterrupted(t *testing.T) {
+	_, program := terminal(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	asked := make(chan error, 1)
+	var msg asking
+	msg.begun = interrupt
+	go func() {
+		asked <- command.Confirm(ctx, command.Streams{In: program, Err: &msg}, false, "Remove\x1b them all?")
+	}()
+	select {
+	case err := <-asked:
+		if !errors.Is(err, context.Canceled) || msg.text.String() != "Remove\\x1b them all? [y/N] \n" {
+			t.Errorf("error %v after %q, want an interrupt", err, msg.text.String())
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it waits for an answer")
+	}
+}
+
+// asking is where a question goes; it calls begun once it is there.
+type asking struct {
+	text  bytes.Buffer
+	begun func()
+}
+
+// Write implements io.Writer.
+func (a *asking) Write(b []byte) (int, error) {
+	defer a.begun()
+	return a.text.Write(b)
 }
 
 // TestNeo4jAsks is TestAsks for a database.

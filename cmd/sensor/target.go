@@ -68,10 +68,7 @@ func (t *target) prepare(ctx context.Context, o *options, bounded bool, stdin io
 	}
 	if o.init {
 		streams := command.Streams{In: stdin, Err: stderr}
-		if !command.Confirm(streams, o.yes, fmt.Sprintf("Remove everything that weir keeps in %s?", t.name)) {
-			return command.ErrUnchanged
-		}
-		return nil
+		return command.Confirm(ctx, streams, o.yes, fmt.Sprintf("Remove everything that weir keeps in %s?", t.name))
 	}
 	if d.waits() == "" {
 		return nil

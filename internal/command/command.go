@@ -98,21 +98,35 @@ func Complain(w io.Writer, program string, err error) {
 	fmt.Fprintf(w, "%s: %s\n", program, strings.Join(lines, "\n"))
 }
 
-// Confirm asks somebody at a terminal before anything is lost. Nobody else is
-// asked, and none that has said so before.
-func Confirm(s Streams, yes bool, question string) bool {
-	f, ok := s.In.(*os.File)
-	if yes || !ok || !term.IsTerminal(f) {
-		return true
-	}
-	fmt.Fprintf(s.Err, "%s [y/N] ", term.Escape(question))
-	answer, _ := bufio.NewReader(f).ReadString('\n')
-	a := strings.ToLower(strings.TrimSpace(answer))
-	return a == "y" || a == "yes"
-}
-
 // ErrUnchanged says that somebody did not agree.
 var ErrUnchanged = errors.New("nothing was changed")
+
+// Confirm asks somebody at a terminal before anything is lost, unless yes was said
+// before. Nobody else is asked. The error is ErrUnchanged after any answer but yes,
+// and the context's cause where an interrupt is the answer.
+func Confirm(ctx context.Context, s Streams, yes bool, question string) error {
+	f, ok := s.In.(*os.File)
+	if yes || !ok || !term.IsTerminal(f) {
+		return nil
+	}
+	fmt.Fprintf(s.Err, "%s [y/N] ", term.Escape(question))
+	answer := make(chan string, 1)
+	go func() {
+		// Nothing interrupts it: after an interrupt it is left behind.
+		text, _ := bufio.NewReader(f).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(text))
+	}()
+	select {
+	case a := <-answer:
+		if a == "y" || a == "yes" {
+			return nil
+		}
+		return ErrUnchanged
+	case <-ctx.Done():
+		fmt.Fprintln(s.Err)
+		return context.Cause(ctx)
+	}
+}
 
 // Version returns the version that the linker set, else the one that the Go
 // toolchain recorded.
