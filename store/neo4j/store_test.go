@@ -26,7 +26,7 @@ func fill(tb testing.TB, data *storetest.Data) store.Reader {
 // 10,000 random filters.
 func TestStore(t *testing.T) {
 	d := storetest.Driver{
-		Name: "neo4j", Fill: fill, Filters: 1000, Seed: 11,
+		Name: "neo4j", Fill: fill, Filters: 1250, Seed: 11,
 		Raw: storetest.RawQueries{
 			Flows:   "MATCH (f:Flow) RETURN count(f)",
 			Refused: []string{"MATCH (f:Flow) DETACH DELETE f", "MATCH (f:Flow) SET f.count = 0", "SELEKT", "RETURN nothing", "CREATE INDEX FOR (h:Host) ON (h.x)"},
