@@ -43,14 +43,15 @@ func (d *graphData) parsed(t *testing.T) (string, *filter.Expr) {
 }
 
 // TestCypherAgainstMatch compares Neo4j's answers to random filters with the
-// evaluator's.
+// evaluator's. The suite of stores does so with more filters, but not with those
+// that select few flows. WEIR_TEST_FILTERS asks for 1,000.
 func TestCypherAgainstMatch(t *testing.T) {
-	n, seed := 1000, uint64(7)
+	n, seed := 300, uint64(7)
 	if testing.Short() {
 		n = 100
 	}
 	if os.Getenv("WEIR_TEST_FILTERS") != "" {
-		seed = rand.Uint64()
+		n, seed = 1000, rand.Uint64()
 	}
 	if *seedFlag != 0 {
 		seed = *seedFlag
@@ -87,8 +88,8 @@ func TestCypherAgainstMatch(t *testing.T) {
 	if share < n*6/10 || anchored < n/20 || fetched < n/20 {
 		t.Errorf("seed %d: too few filters select some flows, begin with an anchor or fetch values", seed)
 	}
-	if testing.Short() {
-		return // too few filters
+	if n < 1000 {
+		return // too few to reach everything
 	}
 	all := storetest.Cells("neo4j")
 	t.Logf("%d sorts of clauses (place, type, quantifier, operator, operand)", len(all))
@@ -146,6 +147,8 @@ func TestPlantedCypherFaults(t *testing.T) {
 		text, e := d.parsed(t)
 		examples = append(examples, example{text, e, matching(d.all, e)})
 	}
+	// The server plans short ones sooner.
+	slices.SortStableFunc(examples, func(a, b example) int { return len(a.text) - len(b.text) })
 	for name, fault := range graphFaults() {
 		t.Run(name, func(t *testing.T) {
 			runs := 0

@@ -67,6 +67,19 @@ func (d *DB) status(ctx context.Context) (*store.Status, error) {
 			return nil, err
 		}
 	}
+	// Intel may be all that there is of a time; there is no index of it.
+	err = d.read(ctx, "MATCH (i:Intel) RETURN min(i.firstseen), max(i.lastseen)", nil, func(r *neo4j.Record) error {
+		if t, ok := r.Values[0].(time.Time); ok && (s.First == nil || t.Before(*s.First)) {
+			s.First = new(t.UTC())
+		}
+		if t, ok := r.Values[1].(time.Time); ok && (s.Last == nil || t.After(*s.Last)) {
+			s.Last = new(t.UTC())
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	imports, err := d.Imports(ctx)
 	if err != nil {
 		return nil, err

@@ -114,6 +114,8 @@ func Strange() *Data {
 	lone := *c
 	lone.Dst = addr("10.99.99.99")
 	learn(&lone, Known(flow.DNS, map[int]any{flow.DNSQuery: "alone"}))
+	// It is all that is known of its time.
+	d.Intel[len(d.Intel)-1].TS = 4102444800e9 + 24*3600e9
 	learn(add("10.0.1.1", "10.0.1.3", flow.GRE, 0, 0), Known(flow.SSL, map[int]any{flow.SSLVersion: "x"}))
 	return d
 }
