@@ -3,6 +3,7 @@
 package filter
 
 import (
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,12 +61,12 @@ func CypherTime(t time.Time) time.Time {
 // Host.
 func CypherSort(a flow.Addr) string {
 	if a.Is4() {
-		return fmt.Sprintf("4%x", a[12:])
+		return "4" + hex.EncodeToString(a[12:])
 	}
 	return sortIPv6(a)
 }
 
-func sortIPv6(a flow.Addr) string { return fmt.Sprintf("6%x", a[:]) }
+func sortIPv6(a flow.Addr) string { return "6" + hex.EncodeToString(a[:]) }
 
 // Cypher translates the filter for Neo4j. The error is an *UnsupportedError.
 func (e *Expr) Cypher(opts CypherOptions) (*Cypher, error) {

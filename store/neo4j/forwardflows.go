@@ -5,7 +5,6 @@ package neo4j
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
 
+	"weir/internal/filter"
 	"weir/internal/flow"
 	"weir/store/lake"
 )
@@ -239,19 +239,17 @@ func (s *hostSet) rows(known *hostCache) []any {
 		if known.covers(text, h) {
 			continue
 		}
-		family, order := sortKey(h.addr)
-		rows = append(rows, []any{text, family, order, moment(h.first), moment(h.last)})
+		rows = append(rows, []any{text, family(h.addr), filter.CypherSort(h.addr), moment(h.first), moment(h.last)})
 	}
 	return rows
 }
 
-// sortKey returns the family of an address, and a text whose order is that of
-// addresses.
-func sortKey(a flow.Addr) (family int64, order string) {
+// family returns 4 or 6.
+func family(a flow.Addr) int64 {
 	if a.Is4() {
-		return 4, "4" + hex.EncodeToString(a[12:])
+		return 4
 	}
-	return 6, "6" + hex.EncodeToString(a[:])
+	return 6
 }
 
 // hostCache remembers what was written about hosts last. Whoever finds that a host
