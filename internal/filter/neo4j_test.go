@@ -43,20 +43,35 @@ func openNeo4j(t *testing.T) *graphDB {
 	}
 	ctx := t.Context()
 	db := &graphDB{driver: driver, session: driver.NewSession(ctx, neo4j.SessionConfig{}), fetched: make(map[string][]any)}
+	const wipe = "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS"
+	var drop []string
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(ctx)
+		// Others share the server: nothing of this is for them.
+		for _, text := range append([]string{wipe}, drop...) {
+			result, err := db.session.Run(ctx, text, nil)
+			if err == nil {
+				_, err = result.Consume(ctx)
+			}
+			if err != nil {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
 		if err := errors.Join(db.session.Close(ctx), driver.Close(ctx)); err != nil {
 			t.Error(err)
 		}
 	})
-	db.exec(t, "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS", nil)
-	for _, text := range []string{
+	db.exec(t, wipe, nil)
+	for i, text := range []string{
 		"CONSTRAINT IF NOT EXISTS FOR (n:Host) REQUIRE n.addr IS UNIQUE", "CONSTRAINT IF NOT EXISTS FOR (n:Flow) REQUIRE n.key IS UNIQUE",
 		"INDEX IF NOT EXISTS FOR (n:Host) ON (n.sort)", "INDEX IF NOT EXISTS FOR (n:Flow) ON (n.dport)",
 		"INDEX IF NOT EXISTS FOR (n:DNS) ON (n.query)", "INDEX IF NOT EXISTS FOR (n:DNS) ON (n.query_folded)",
 		"INDEX IF NOT EXISTS FOR (n:HTTP) ON (n.host)", "INDEX IF NOT EXISTS FOR (n:HTTP) ON (n.host_folded)",
 	} {
-		db.exec(t, "CREATE "+text, nil)
+		sort, rest, _ := strings.Cut(text, " ")
+		name := fmt.Sprintf("filter_test_%d", i)
+		db.exec(t, "CREATE "+sort+" "+name+" "+rest, nil)
+		drop = append(drop, "DROP "+sort+" "+name+" IF EXISTS")
 	}
 	db.exec(t, "CALL db.awaitIndexes(60)", nil)
 	return db
