@@ -209,7 +209,7 @@ func (p *proxy) upstream(client, server net.Conn, mute chan struct{}) {
 func TestForwarderProcess(t *testing.T) {
 	name := os.Getenv(processEnv)
 	if name == "" {
-		t.Skip("not asked to forward")
+		return // only TestFaults asks for it, in a process of its own
 	}
 	var spoolPath, uri string
 	if _, err := fmt.Sscan(name, &spoolPath, &uri); err != nil {
