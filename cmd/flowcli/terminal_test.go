@@ -6,40 +6,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"weir/internal/command"
+	"weir/internal/command/commandtest"
 )
-
-// terminal returns both ends of a pseudo terminal.
-func terminal(t *testing.T) (person, program *os.File) {
-	t.Helper()
-	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Skipf("no pseudo terminals: %v", err)
-	}
-	t.Cleanup(func() { person.Close() })
-	fd := int(person.Fd())
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { program.Close() })
-	return person, program
-}
 
 // TestAsks makes sure that somebody at a terminal is asked before anything is
 // lost, and that nothing is if the answer is not yes.
@@ -78,7 +51,7 @@ func TestAsks(t *testing.T) {
 // TestAskInterrupted interrupts a question: nothing is lost, and nobody waits for
 // an answer any more.
 func TestAskInterrupted(t *testing.T) {
-	_, program := terminal(t)
+	_, program := commandtest.Terminal(t)
 	ctx, interrupt := context.WithCancel(t.Context())
 	asked := make(chan error, 1)
 	var msg asking
@@ -141,7 +114,7 @@ func TestNeo4jAsks(t *testing.T) {
 // asks runs flowcli at a terminal where somebody answers, and checks what is asked.
 func asks(t *testing.T, store string, args []string, answer, question string, code int) {
 	t.Helper()
-	person, program := terminal(t)
+	person, program := commandtest.Terminal(t)
 	if _, err := person.WriteString(answer); err != nil {
 		t.Fatal(err)
 	}

@@ -4,39 +4,12 @@ package main
 
 import (
 	"bytes"
-	"fmt"
-	"os"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
+	"weir/internal/command/commandtest"
 	"weir/internal/traffic"
 )
-
-// terminal returns both ends of a pseudo terminal.
-func terminal(t *testing.T) (person, program *os.File) {
-	t.Helper()
-	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Skipf("no pseudo terminals: %v", err)
-	}
-	t.Cleanup(func() { person.Close() })
-	fd := int(person.Fd())
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { program.Close() })
-	return person, program
-}
 
 // TestNeo4jInitAsks empties a database only if somebody at a terminal says yes.
 func TestNeo4jInitAsks(t *testing.T) {
@@ -49,7 +22,7 @@ func TestNeo4jInitAsks(t *testing.T) {
 		flag, answer string
 		code         int
 	}{{"--init", "n\n", 1}, {"--init", "\n", 1}, {"--init", "y\n", 0}, {"--yes", "", 0}} {
-		person, program := terminal(t)
+		person, program := commandtest.Terminal(t)
 		if _, err := person.WriteString(tc.answer); err != nil {
 			t.Fatal(err)
 		}

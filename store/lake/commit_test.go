@@ -123,6 +123,26 @@ func job(t *testing.T, name, path string) *exec.Cmd {
 	return cmd
 }
 
+// killed runs a job, which says when it begins, and kills it after a while.
+func killed(t *testing.T, cmd *exec.Cmd, after time.Duration) {
+	t.Helper()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 6)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(after)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // says that it was killed
+}
+
 // checkStore checks that the manifest and the files agree, and returns the
 // rows of both tables.
 func checkStore(t *testing.T, l *lake.Lake) (conns, dns int64) {
@@ -395,21 +415,7 @@ func TestKill(t *testing.T) {
 	inside := 0
 	for i := range 20 {
 		cmd := job(t, "endless", l.Path())
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := out.Read(make([]byte, 6)); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Duration(20+i*13%90) * time.Millisecond)
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait() // says that it was killed
+		killed(t, cmd, time.Duration(20+i*13%90)*time.Millisecond)
 		inside += len(files(t, l, ".tmp", "*"))
 		openLake(t, l.Path())
 		conns, dns := checkStore(t, l)

@@ -197,21 +197,7 @@ func TestKillDrop(t *testing.T) {
 		publish(t, l, lake.Import{ID: fmt.Sprintf("i%d", i), Source: "live"}, 8, 20, uint64(i))
 		before := len(manifest(t, l).Parts)
 		cmd := job(t, "drop", l.Path())
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := out.Read(make([]byte, 6)); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Duration(i*5%60) * time.Millisecond)
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait() // says that it was killed
+		killed(t, cmd, time.Duration(i*5%60)*time.Millisecond)
 		l = openLake(t, l.Path())
 		left := manifest(t, l).Parts
 		if r := checked(t, l.Path()); len(r.Damage) > 0 {

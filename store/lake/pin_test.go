@@ -214,21 +214,7 @@ func TestKillPin(t *testing.T) {
 	inside := 0
 	for i := range kills {
 		cmd := job(t, "pin", l.Path())
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := out.Read(make([]byte, 6)); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Duration(5+i*7%40) * time.Millisecond)
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait() // says that it was killed
+		killed(t, cmd, time.Duration(5+i*7%40)*time.Millisecond)
 		inside += len(files(t, l, ".tmp", "*"))
 		l = openLake(t, l.Path())
 		if left := files(t, l, ".tmp", "*"); len(left) > 0 {

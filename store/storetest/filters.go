@@ -86,9 +86,6 @@ func (g *Filters) few() string {
 	}
 }
 
-// Reached returns how many clauses of a sort were made.
-func (g *Filters) Reached(c Cell) int { return g.reached[c] }
-
 // Options returns how the filters are read: the present is in the middle of the
 // data.
 func Options() filter.Options {
