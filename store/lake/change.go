@@ -161,11 +161,16 @@ func (l *Lake) swap(dir string, old, also, parts []Part, change func(*Manifest))
 			// names stays where it is until a sweep.
 			return err
 		}
-		// What goes wrong with old files is mended by the next sweep.
-		if rerr := l.retire(old); rerr != nil {
-			l.log.Warn("retire parts", slog.Any("err", rerr))
-		}
+		l.discard(old)
 		return nil
 	})
 	return done, err
+}
+
+// discard retires parts that the manifest does not name any more. What goes wrong
+// with their files is mended by the next sweep.
+func (l *Lake) discard(old []Part) {
+	if err := l.retire(old); err != nil {
+		l.log.Warn("retire parts", slog.Any("err", err))
+	}
 }

@@ -5,7 +5,6 @@ package lake
 import (
 	"cmp"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 )
@@ -51,9 +50,7 @@ func (l *Lake) Drop(paths []string) error {
 		if err := l.replaceManifest(m); err != nil {
 			return err
 		}
-		if err := l.retire(old); err != nil {
-			l.log.Warn("retire parts", slog.Any("err", err))
-		}
+		l.discard(old)
 		return nil
 	})
 	if err != nil {

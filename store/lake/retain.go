@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"slices"
 	"sync"
@@ -153,9 +152,7 @@ func (l *Lake) retain(cfg RetainConfig) ([]ExpiredDay, error) {
 		if err := l.replaceManifest(m); err != nil {
 			return err
 		}
-		if err := l.retire(old); err != nil {
-			l.log.Warn("retire parts", slog.Any("err", err))
-		}
+		l.discard(old)
 		return nil
 	})
 	if err != nil {

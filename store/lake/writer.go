@@ -412,11 +412,7 @@ func (l *Lake) add(imp Import, parts []Part, replace []string, w *Writer) (err e
 	if err := l.replaceManifest(m); err != nil {
 		return err
 	}
-	// The import is in the store; what goes wrong with old files from here on
-	// is mended by the next sweep.
-	if err := l.retire(old); err != nil {
-		l.log.Warn("retire parts", slog.Any("err", err))
-	}
+	l.discard(old)
 	return nil
 }
 
