@@ -379,3 +379,31 @@ func tlsFront(t *testing.T, addr string) string {
 	serveOn(t, l, func(c net.Conn) { forward(c, addr) })
 	return l.Addr().String()
 }
+
+// TestReadAgain breaks the connection that the pool holds, as a server does that is
+// started anew: the next question is answered nevertheless. Of a server that stays
+// away the error comes soon.
+func TestReadAgain(t *testing.T) {
+	s := neo4jtest.Shared(t)
+	p := newProxy(t, s.Addr())
+	d, err := Open(t.Context(), p.uri(), Config{Password: s.Password(), Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for range 3 {
+		p.cutAll()
+		if got := values(t, d, `RETURN 1`); got[0] != int64(1) {
+			t.Errorf("%v, want 1", got)
+		}
+	}
+	if d.retries.Load() == 0 {
+		t.Error("no connection broke")
+	}
+	p.setRefuse(true)
+	began := time.Now()
+	err = d.read(t.Context(), `RETURN 1`, nil, func(*driver.Record) error { return nil })
+	if took := time.Since(began); !Outage(err) || took > 5*time.Second {
+		t.Errorf("read = %v after %v, want an outage soon", err, took)
+	}
+}

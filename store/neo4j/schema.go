@@ -143,7 +143,7 @@ func (d *DB) makeItem(ctx context.Context, i *schemaItem) error {
 	return d.retry(ctx, func() error {
 		_, err := d.runAlone(ctx, i.statement(), nil, schemaTimeout, nil)
 		return err
-	}, func() bool { return true })
+	}, func() bool { return true }, 0)
 }
 
 // precision returns the width of the timeline's slots.

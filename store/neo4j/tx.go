@@ -21,6 +21,9 @@ const (
 	grace = 15 * time.Second
 	// retryFor bounds how long transient errors are answered by another attempt.
 	retryFor = 30 * time.Second
+	// brokenReads is how often a read is tried again whose connection breaks: the
+	// pool may hold some to a server that was started anew since.
+	brokenReads = 3
 )
 
 // session returns a session; its user closes it with closeSession.
@@ -56,7 +59,7 @@ func (d *DB) reading(ctx context.Context, again func() bool, f func(t *tx) error
 	if err := d.ready(ctx); err != nil {
 		return err
 	}
-	return d.retry(ctx, func() error { return d.once(ctx, neo4j.AccessModeRead, d.cfg.QueryTimeout, f) }, again)
+	return d.retry(ctx, func() error { return d.once(ctx, neo4j.AccessModeRead, d.cfg.QueryTimeout, f) }, again, brokenReads)
 }
 
 // tx is a transaction that a function given to write uses. Errors of its methods
@@ -106,7 +109,7 @@ func (d *DB) write(ctx context.Context, f func(t *tx) error) error {
 
 // writeUnchecked is write for what makes the schema.
 func (d *DB) writeUnchecked(ctx context.Context, f func(t *tx) error) error {
-	return d.retry(ctx, func() error { return d.once(ctx, neo4j.AccessModeWrite, writeTimeout, f) }, func() bool { return true })
+	return d.retry(ctx, func() error { return d.once(ctx, neo4j.AccessModeWrite, writeTimeout, f) }, func() bool { return true }, 0)
 }
 
 // once runs f in one transaction, which may take so long, and commits it unless f
@@ -147,17 +150,25 @@ func (d *DB) runAlone(outer context.Context, text string, params map[string]any,
 	return summary, d.explain(outer, err)
 }
 
-// retry calls try again after transient errors, as long as again allows it.
-func (d *DB) retry(ctx context.Context, try func() error, again func() bool) error {
+// retry calls try again after transient errors, and so often after those of the
+// connection, as long as again allows it.
+func (d *DB) retry(ctx context.Context, try func() error, again func() bool, broken int) error {
 	begin := time.Now()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		err := try()
-		e := new(neo4j.Neo4jError)
-		if err == nil || !errors.As(err, &e) || !d.mayRetry(e) || !again() || time.Since(begin) > retryFor {
+		if err == nil || !again() || time.Since(begin) > retryFor {
+			return err
+		}
+		e, connection := new(neo4j.Neo4jError), new(neo4j.ConnectivityError)
+		switch {
+		case errors.As(err, &e) && d.mayRetry(e):
+		case errors.As(err, &connection) && broken > 0:
+			broken--
+		default:
 			return err
 		}
 		d.retries.Add(1)
-		d.log.Debug("transaction is tried again", slog.String("code", e.Code))
+		d.log.Debug("transaction is tried again", slog.Any("err", err))
 		// Half of the wait is random, so that those who met do not meet again.
 		select {
 		case <-time.After(wait/2 + rand.N(wait)): // #nosec G404 -- no secret
