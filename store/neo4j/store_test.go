@@ -24,7 +24,7 @@ func fill(tb testing.TB, data *storetest.Data) store.Reader {
 // TestStore runs the suite of all drivers on Neo4j.
 func TestStore(t *testing.T) {
 	d := storetest.Driver{
-		Name: "neo4j", Fill: fill, Filters: storetest.FilterCount(100, 250), Seed: 11,
+		Name: "neo4j", Fill: fill, Filters: storetest.FilterCount(100), Seed: 11,
 		Raw: storetest.RawQueries{
 			Flows:   "MATCH (f:Flow) RETURN count(f)",
 			Refused: []string{"MATCH (f:Flow) DETACH DELETE f", "MATCH (f:Flow) SET f.count = 0", "SELEKT", "RETURN nothing", "CREATE INDEX FOR (h:Host) ON (h.x)"},
