@@ -119,7 +119,7 @@ func (s *shard[S]) begin(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
 		e.flags = flagOneWay
 	}
 	dir := flow.ToServer
-	if s.servers.reversed(p) {
+	if s.servers.Reversed(p) {
 		e.Src, e.Dst, e.Sport, e.Dport = p.Dst, p.Src, p.Dport, p.Sport
 		dir = flow.ToClient
 		s.letter(e, '^')
