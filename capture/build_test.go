@@ -195,8 +195,8 @@ func readErr(tb testing.TB, cfg capture.Config) (res result, err error) {
 	}
 	res.stats, res.files = r.Stats(), r.Files()
 	checkBooks(tb, res.stats)
-	if got := uint64(len(res.packets)); got != res.stats.Delivered {
-		tb.Errorf("blocks held %d packets, Delivered = %d", got, res.stats.Delivered)
+	if got, want := uint64(len(res.packets)), res.stats.Delivered+res.stats.Tunnels.Inner; got != want {
+		tb.Errorf("blocks held %d packets, Delivered and Tunnels.Inner say %d", got, want)
 	}
 	return res, nil
 }

@@ -4,6 +4,7 @@ package capture
 
 import (
 	"encoding/binary"
+	"time"
 
 	"weir/internal/flow"
 )
@@ -18,18 +19,26 @@ type decoder struct {
 	identity uint64 // of the first input, for the uids of tunnels
 	stats    Stats
 	frags    fragments
+	carriers carriers
 	timeline
 
 	ts     flow.Time
 	origin uint64
 	parent uint64 // uid of the innermost tunnel
 	vlan   uint16
-	depth  uint8 // tunnels opened
-	joins  uint8 // datagrams completed
+	// missing is how many bytes of the frame, or of the datagram that it completed,
+	// were not captured.
+	missing int
+	depth   uint8        // tunnels opened
+	joins   uint8        // datagrams completed
+	via     flow.Carrier // the innermost tunnel, if UDP carries it
+	inner   bool         // a packet of the frame was delivered, this is one out of it
 }
 
-func newDecoder(verify bool, seed uint64, filters *filterSet) *decoder {
-	return &decoder{hash: newKeyHash(seed), verify: verify, filters: filters}
+// newDecoder returns a decoder that takes UDP connections for over after a
+// timeout; 0 is the default.
+func newDecoder(verify bool, seed uint64, filters *filterSet, udp time.Duration) *decoder {
+	return &decoder{hash: newKeyHash(seed), verify: verify, filters: filters, carriers: newCarriers(udp)}
 }
 
 // frame decodes one frame of a file; its time moves the timeline.
@@ -46,6 +55,7 @@ func (d *decoder) decode(rec *record) {
 	d.stats.Bytes += uint64(len(rec.data))
 	d.ts, d.origin = rec.ts, rec.origin
 	d.parent, d.vlan, d.depth, d.joins = 0, 0, 0, 0
+	d.missing, d.via, d.inner = max(0, rec.wire-len(rec.data)), flow.NoCarrier, false
 	if r := d.link(rec); r != Delivered {
 		d.stats.Rejected[r]++
 	}

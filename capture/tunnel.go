@@ -22,7 +22,7 @@ func (d *decoder) tunnel(p *flow.Packet, proto uint8, b []byte, n int) Reason {
 		return TunnelDepth
 	}
 	d.depth++
-	d.parent = d.pairUID(p)
+	d.parent, d.via = d.pairUID(p), flow.NoCarrier
 	switch proto {
 	case flow.IPIP, flow.IPv6:
 		if len(b) == 0 {

@@ -49,6 +49,9 @@ func (s *shard[S]) packet(p *flow.Packet) {
 		i, dir = s.begin(tag, p)
 	}
 	e := s.slab.at(i)
+	if p.Flags&flow.Founder != 0 {
+		s.found(e, p)
+	}
 	if p.Tunnel != 0 || e.flags&flagTunneled != 0 {
 		s.tunnel(e, p.Tunnel)
 	}
@@ -166,6 +169,9 @@ func (s *shard[S]) udp(e *entry[S], p *flow.Packet, dir flow.Dir) (used bool) {
 		ep.seen |= seenData
 		s.letterDir(e, 'D', dir)
 	}
+	if p.Flags&flow.TooDeep != 0 {
+		s.giveUp(e)
+	}
 	if len(p.Payload) > 0 && s.streams.Datagram(&e.Tuple, &e.stream, dir, p) {
 		// As in Zeek, what was counted so far stays where it is.
 		e.turn()
@@ -200,29 +206,47 @@ func (s *shard[S]) badChecksum(e *entry[S], dir flow.Dir) {
 	}
 }
 
-// tunnel notes the innermost tunnel of a packet, at the first packet and where
-// it changes, at most five times.
+// found gives a connection the uid by which packets out of its tunnel name it. It
+// has another one only where its first packets did not look like a tunnel's, and
+// keeps that where records have named it already.
+func (s *shard[S]) found(e *entry[S], p *flow.Packet) {
+	named := e.rare != 0 && s.rares.at(e.rare-1).reported.any || s.streams.Services(&e.stream) != ""
+	if !named {
+		e.UID = flow.UID(p)
+	}
+}
+
+// tunnel notes the innermost tunnel of a packet, at the first packet and where it
+// changes. After maxChanges from one tunnel to another Zeek looks no more.
 func (s *shard[S]) tunnel(e *entry[S], uid uint64) {
 	x := s.extra(e)
 	e.flags |= flagTunneled
-	if n := len(x.tunnels); n > 0 && x.tunnels[n-1] == uid || uid == 0 {
+	if x.tunnel == uid {
 		return
 	}
-	if slices.Contains(x.tunnels, uid) {
-		return
-	}
-	if len(x.tunnels) == maxTunnels {
-		if !x.gaveUp {
-			x.gaveUp = true
-			s.letter(e, 'X')
+	if uid != 0 && x.tunnel != 0 {
+		if x.changes == maxChanges {
+			s.giveUp(e)
+			return
 		}
-		return
+		x.changes++
 	}
-	x.tunnels = append(x.tunnels, uid)
+	x.tunnel = uid
+	if uid != 0 && len(x.tunnels) <= maxChanges && !slices.Contains(x.tunnels, uid) {
+		x.tunnels = append(x.tunnels, uid)
+	}
 }
 
-// maxTunnels is the number of tunnels that one connection remembers.
-const maxTunnels = 5
+// maxChanges is how often a connection may change from one tunnel to another.
+const maxChanges = 5
+
+// giveUp notes once that something of the connection is not looked at.
+func (s *shard[S]) giveUp(e *entry[S]) {
+	if x := s.extra(e); !x.gaveUp {
+		x.gaveUp = true
+		s.letter(e, 'X')
+	}
+}
 
 // letter appends to the history.
 func (s *shard[S]) letter(e *entry[S], c byte) {

@@ -62,6 +62,7 @@ func (x *streams) Flip(s *stream) { x.pool.Flip(&s.order) }
 
 // Datagram implements flowtable.Streams.
 func (x *streams) Datagram(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packet) (reversed bool) {
+	s.app.Carries(p.Carries)
 	if !s.app.Wants(dir) {
 		return false
 	}
