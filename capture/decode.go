@@ -29,6 +29,7 @@ type decoder struct {
 	// missing is how many bytes of the frame, or of the datagram that it completed,
 	// were not captured.
 	missing int
+	padding int          // bytes of the frame, or of a tunnel, behind the IP packet
 	depth   uint8        // tunnels opened
 	joins   uint8        // datagrams completed
 	via     flow.Carrier // the innermost tunnel, if UDP carries it
@@ -55,7 +56,7 @@ func (d *decoder) decode(rec *record) {
 	d.stats.Bytes += uint64(len(rec.data))
 	d.ts, d.origin = rec.ts, rec.origin
 	d.parent, d.vlan, d.depth, d.joins = 0, 0, 0, 0
-	d.missing, d.via, d.inner = max(0, rec.wire-len(rec.data)), flow.NoCarrier, false
+	d.missing, d.padding, d.via, d.inner = max(0, rec.wire-len(rec.data)), 0, flow.NoCarrier, false
 	if r := d.link(rec); r != Delivered {
 		d.stats.Rejected[r]++
 	}

@@ -62,6 +62,8 @@ const (
 	TunnelDepth
 	// TunnelHeader: a tunnel's own header is incomplete or not understood.
 	TunnelHeader
+	// TunnelLength: a tunnel does not carry exactly one IP packet.
+	TunnelLength
 	// TunnelPayload: a tunnel carries something else than IP or Ethernet.
 	TunnelPayload
 	// TruncatedHeader: the IP length leaves no room for the transport header.
@@ -101,6 +103,7 @@ func (r Reason) String() string {
 		NoNextHeader:      "no_next_header",
 		TunnelDepth:       "tunnel_depth",
 		TunnelHeader:      "tunnel_header",
+		TunnelLength:      "tunnel_length",
 		TunnelPayload:     "tunnel_payload",
 		TruncatedHeader:   "truncated_header",
 		CapturedHeader:    "captured_header",

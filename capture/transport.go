@@ -67,7 +67,7 @@ func (d *decoder) transport(p *flow.Packet, proto uint8, b []byte, n int) Reason
 		p.PayloadLen = uint32(n - 8)
 		p.Payload = b[8:len(b):len(b)]
 	case flow.IPIP, flow.IPv6, flow.GRE:
-		return d.tunnel(p, proto, b, n)
+		return d.tunnel(p, proto, b)
 	case noNextHeader:
 		return NoNextHeader
 	default:

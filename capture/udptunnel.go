@@ -111,7 +111,7 @@ const (
 // inside decodes the content of a tunnel.
 func (d *decoder) inside(uid uint64, in *inner) {
 	d.depth++
-	d.parent, d.via, d.vlan, d.inner = uid, in.carrier, 0, true
+	d.parent, d.via, d.vlan, d.inner, d.padding = uid, in.carrier, 0, true, 0
 	b := in.data
 	n := len(b) + d.missing
 	r := TunnelPayload
@@ -123,8 +123,8 @@ func (d *decoder) inside(uid uint64, in *inner) {
 	case innerARP:
 		r = ARP
 	case innerGRE:
-		d.parent = in.pair
-		r = d.gre(b, n)
+		d.parent, d.missing = in.pair, 0
+		r = d.gre(b, 0)
 	}
 	if r != Delivered {
 		d.stats.Tunnels.Rejected[r]++
@@ -181,6 +181,12 @@ func (d *decoder) unwrap(c *carrier, p *flow.Packet, b []byte) (in inner) {
 	}
 	in.carrier = kind
 	return in
+}
+
+// likeVXLAN reports whether a UDP packet's payload may be VXLAN with an Ethernet
+// frame in it: senders leave the checksum out, and others have to take that.
+func likeVXLAN(p *flow.Packet, b []byte) bool {
+	return p.Dport == portVXLAN && len(b) > 8+14 && b[0]&0x08 != 0
 }
 
 // violation notes that a payload is not of the protocol that it should be of.
