@@ -114,10 +114,13 @@ func (s *Shard) freeProbe(a *App) {
 	s.bufs.free(s.probes.size())
 }
 
-// restart makes the connection one whose payload was not looked at yet: the
-// dissector that had it found that another protocol begins here. Its ports tell
-// nothing about that one.
-func (a *App) restart() {
-	a.proto = 0
+// handOver makes the connection one whose payload was not looked at yet, in both
+// directions: the dissector that had it, whose session must be freed already,
+// found that another protocol begins here. That is proto where what came before
+// names it, as STARTTLS does, and 0 where the first bytes of either direction
+// are to tell. Its ports tell nothing about it. What the caller has already of
+// the new protocol it hands to Shard.Stream.
+func (a *App) handOver(proto uint8) {
+	a.proto = proto
 	a.flags = a.flags&^doneBoth | inside
 }
