@@ -41,6 +41,8 @@ const (
 	reversed                 // the client is the one that answers
 	inside                   // the payload is that of a tunnel inside the connection
 	midstream                // the beginning of the connection was not seen
+	gaveUp                   // the dissector met what it cannot follow
+	interactive              // the confirmed service is used by people who pause
 
 	doneBoth = doneToServer | doneToClient
 )
@@ -53,6 +55,15 @@ func (a App) Wants(dir flow.Dir) bool { return a.flags>>(dir&1)&1 == 0 }
 // than the packets suggested: what Zeek answers with a flip of the connection
 // ("^"). It is so where the first message of a DNS connection is a reply.
 func (a App) Reversed() bool { return a.flags&reversed != 0 }
+
+// GaveUp reports that a dissector met what Zeek's analyzer cannot follow, which
+// that one notes in the history of the connection ("X"). Not every dissector that
+// stops does: Zeek is silent about a protocol that was mistaken.
+func (a App) GaveUp() bool { return a.flags&gaveUp != 0 }
+
+// Interactive reports that the confirmed service is one of people's sessions,
+// which stay open for long without a packet: Zeek gives SSH and FTP an hour.
+func (a App) Interactive() bool { return a.flags&interactive != 0 }
 
 // Midstream tells the dissectors, before any payload, that the connection's first
 // packet was not its first (TCP without a SYN). As in Zeek, only protocols whose
