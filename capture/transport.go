@@ -95,7 +95,7 @@ func (d *decoder) deliver(p *flow.Packet) {
 	if p.Tunnel = d.parent; p.Tunnel != 0 {
 		d.stats.Tunneled++
 	}
-	if d.inner {
+	if d.carried {
 		d.stats.Tunnels.Inner++
 	} else {
 		d.stats.Delivered++

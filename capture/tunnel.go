@@ -70,6 +70,9 @@ const (
 	greVersion  = 0x0007
 	greReserved = 0x0078
 
+	greAruba    = 0x8200 // to 0x82f0, each of which says where the frame came from
+	greAruba3   = 0x8300 // to 0x8370
+	greAruba9   = 0x9000
 	grePPP      = 0x880b
 	pppIPv4     = 0x0021
 	pppIPv6     = 0x0057
@@ -78,8 +81,9 @@ const (
 	greERSPAN3  = 0x22eb
 )
 
-// gre opens GRE: version 0 with IP, Ethernet or ERSPAN in it, and version 1, which
-// PPTP uses for PPP. Source routes, which are long obsolete, are not followed.
+// gre opens GRE: version 0 with IP, Ethernet, ERSPAN or Aruba's 802.11 in it, and
+// version 1, which PPTP uses for PPP. Source routes, which are long obsolete, are
+// not followed.
 func (d *decoder) gre(b []byte, padding int) Reason {
 	if len(b) < 4 {
 		return TunnelHeader
@@ -124,6 +128,9 @@ func (d *decoder) gre(b []byte, padding int) Reason {
 	case greEthernet:
 		return d.ethernet(b, len(b))
 	}
+	if isAruba(proto) {
+		return d.wlan(b, len(b), false)
+	}
 	return TunnelPayload
 }
 
@@ -140,4 +147,13 @@ func (d *decoder) pptp(b []byte, at, padding int) Reason {
 		return d.exactIP(6, b[at+4:], padding)
 	}
 	return TunnelPayload
+}
+
+// isAruba reports whether a GRE protocol is one with which Aruba's access points
+// send 802.11 frames.
+func isAruba(proto uint16) bool {
+	if proto&0x0f != 0 {
+		return false
+	}
+	return proto&0xff00 == greAruba || proto >= greAruba3 && proto <= greAruba3+0x70 || proto == greAruba9
 }

@@ -111,7 +111,7 @@ const (
 // inside decodes the content of a tunnel.
 func (d *decoder) inside(uid uint64, in *inner) {
 	d.depth++
-	d.parent, d.via, d.vlan, d.inner, d.padding = uid, in.carrier, 0, true, 0
+	d.parent, d.via, d.vlan, d.carried, d.padding = uid, in.carrier, 0, true, 0
 	b := in.data
 	n := len(b) + d.missing
 	r := TunnelPayload

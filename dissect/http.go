@@ -354,7 +354,7 @@ func (h *http) takeLine(
 func (h *http) tunnel(t *flow.Tuple, a *App, c *httpSession, rest []byte) {
 	ts := c.last
 	h.close(t, a)
-	a.restart()
+	a.handOver(0)
 	h.s.Stream(t, a, flow.ToClient, ts, rest)
 }
 
