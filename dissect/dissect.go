@@ -136,6 +136,8 @@ type Shard struct {
 	// detector or dissector.
 	joined, other [probeLen]byte
 	noPorts       flow.Tuple // of connections inside others
+	// carrier numbers the session of HTTP that the payload is inside of, plus 1.
+	carrier uint32
 }
 
 // verdict is what the first bytes say about a protocol.
@@ -180,16 +182,20 @@ type entry struct {
 func protocols(s *Shard) []entry {
 	return []entry{
 		{dissector: newTLS(s), service: "ssl", whole: true, tcp: detectTLS},
+		{dissector: newSOCKS(s), service: "socks", whole: true, tcp: detectSOCKS},
 		{dissector: newHTTP(s), service: "http", whole: true, tcp: detectHTTP},
 		{dissector: newDNS(s), service: "dns", tcp: detectDNSStream, udp: detectDNSDatagram},
+		{service: "websocket"}, // part of HTTP
 	}
 }
 
 // The values of App.proto.
 const (
 	protoTLS = 1 + iota
+	protoSOCKS
 	protoHTTP
 	protoDNS
+	protoWebSocket
 )
 
 // NewShard returns a shard without an output.
@@ -328,6 +334,10 @@ func (a *App) retract(proto uint8) {
 	a.services = kept
 }
 
+// firstTime is where Zeek's clock, which records are dated by, begins: packets
+// that claim to be older, as those of made-up captures do, do not turn it back.
+const firstTime = flow.Time(1e9)
+
 // begin starts a record of a connection that has written *n so far. It reports
 // false where the connection has had its share.
 func (s *Shard) begin(kind flow.Kind, t *flow.Tuple, ts flow.Time, n *uint32) bool {
@@ -337,7 +347,7 @@ func (s *Shard) begin(kind flow.Kind, t *flow.Tuple, ts flow.Time, n *uint32) bo
 	}
 	*n++
 	s.stats.Records[kind]++
-	s.Out.Begin(kind, t, ts)
+	s.Out.Begin(kind, t, max(ts, firstTime))
 	return true
 }
 

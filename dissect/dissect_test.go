@@ -307,7 +307,7 @@ func TestMaxRecords(t *testing.T) {
 // TestMemory checks that buffers stay below the limit of one connection and of
 // all, and that both are counted.
 func TestMemory(t *testing.T) {
-	long := "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<20)
+	long := "GET /" + strings.Repeat("x", 1<<20)
 	s := NewShard(Config{})
 	s.Out = flow.NewIntelBatch()
 	var a App
@@ -321,10 +321,28 @@ func TestMemory(t *testing.T) {
 		t.Errorf("one connection used %d bytes, want at most %d", peak, 2*DefaultMaxSession)
 	}
 	if a.Wants(flow.ToServer) {
-		t.Error("a header of 1 MiB does not end the direction")
+		t.Error("a target of 1 MiB does not end the direction")
 	}
 	if n := s.Stats().SessionFull; n != 1 {
 		t.Errorf("SessionFull = %d, want 1", n)
+	}
+	s.Close(&tuple, &a)
+
+	// A header line is cut.
+	long = "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<20)
+	a = App{}
+	for _, piece := range cutBy(1000)(long) {
+		s.Stream(&tuple, &a, flow.ToServer, 1, []byte(piece))
+		peak = max(peak, s.bufs.memory.Used())
+	}
+	if peak > 2*DefaultMaxSession {
+		t.Errorf("one connection used %d bytes, want at most %d", peak, 2*DefaultMaxSession)
+	}
+	if !a.Wants(flow.ToServer) {
+		t.Error("a header of 1 MiB ends the direction")
+	}
+	if n := s.Stats().Truncated; n != 1 {
+		t.Errorf("Truncated = %d, want 1", n)
 	}
 	s.Close(&tuple, &a)
 
