@@ -461,7 +461,9 @@ func (e *entry[S]) payload(dir flow.Dir) uint64 {
 	default:
 		return 0
 	}
-	if ep.prev == synSent && ep.state == reset && e.ends[dir.Reverse()].state == inactive && ep.ack == ep.start {
+	// The other side acknowledged data of an earlier connection, and was reset: what
+	// its numbers say was never sent here.
+	if ep.prev == synSent && ep.state == reset && e.ends[dir.Reverse()].state == inactive && ep.ack != ep.start && ep.ack != ep.start+1 {
 		return 0
 	}
 	last := uint64(ep.lastWraps)<<32 | uint64(ep.last)
