@@ -273,6 +273,13 @@ func (s *Shard) Fin(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time) {
 	}
 }
 
+// Reset says that a TCP packet with RST came. Payload may follow.
+func (s *Shard) Reset(t *flow.Tuple, a *App, ts flow.Time) {
+	if a.proto == protoHTTP {
+		s.protos[protoHTTP-1].dissector.(*http).reset(t, a, ts)
+	}
+}
+
 // Close ends a connection: what is pending is written, the session is freed and
 // nothing more is wanted. It returns the confirmed services in the order of
 // their confirmation, joined with commas, "" if there are none.

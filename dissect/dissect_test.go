@@ -19,6 +19,7 @@ type step struct {
 	data string
 	gap  uint64 // a gap instead of data
 	fin  bool   // the end of the direction instead of data
+	rst  bool   // a reset instead of data
 }
 
 func client(data string) step { return step{dir: flow.ToServer, data: data} }
@@ -49,6 +50,8 @@ func conversation(
 			s.Gap(&tuple, &a, st.dir, ts, st.gap)
 		case st.fin:
 			s.Fin(&tuple, &a, st.dir, ts)
+		case st.rst:
+			s.Reset(&tuple, &a, ts)
 		case tuple.Proto == flow.UDP:
 			s.Datagram(&tuple, &a, st.dir, ts, []byte(st.data))
 		default:
@@ -436,6 +439,8 @@ func TestGarbage(t *testing.T) {
 				s.Gap(&tuple, &a, dir, 5, uint64(r.IntN(3000)))
 			case n == 1:
 				s.Fin(&tuple, &a, dir, 5)
+			case n == 2:
+				s.Reset(&tuple, &a, 5)
 			default:
 				for _, piece := range cutBy(1 + r.IntN(600))(string(data)) {
 					s.Stream(&tuple, &a, dir, 5, []byte(piece))

@@ -529,6 +529,21 @@ func (h *http) fin(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time) {
 	h.settle(t, a, c)
 }
 
+// reset ends the messages that are being read. Where there is none, one may
+// still follow. As with the end of a direction, Zeek does not tell what a
+// connection carries.
+func (h *http) reset(t *flow.Tuple, a *App, ts flow.Time) {
+	id, ok := a.has()
+	if !ok || a.flags&inside != 0 {
+		return
+	}
+	c := h.sessions.at(id)
+	c.last = ts
+	h.made(t, c, flow.ToServer, true)
+	h.made(t, c, flow.ToClient, true)
+	h.settle(t, a, c)
+}
+
 func (h *http) close(t *flow.Tuple, a *App) {
 	id, ok := a.has()
 	if !ok {

@@ -168,6 +168,18 @@ func TestHTTPRules(t *testing.T) {
 			want: []string{"1 - - - 1.1 204 No 0 0", "2 GET h /a 1.1 200 OK 0 0"},
 		},
 		{
+			name: "reset in a reply", steps: []step{
+				get, server("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"),
+				{rst: true},
+				server("cde"), none,
+				client("GET /2 HTTP/1.1\r\n\r\n"),
+			},
+			want: []string{"1 GET h /a 1.1 200 OK 0 2", "2 GET - /2 - - - 0 0"},
+		},
+		{
+			name: "reset between messages", steps: []step{get, none, {rst: true}, get, none}, want: []string{row(1), row(2)},
+		},
+		{
 			name: "0.9 while a reply is being read", steps: []step{
 				get, server("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"), client("GET /old\r\n\r\n"), server("raw"),
 			},
