@@ -130,11 +130,9 @@ type chunk struct {
 	intel *intelChunk
 }
 
-// addFlow adds a flow, whose memory is not kept.
+// addFlow adds a flow, whose memory is not kept, but not its hosts.
 func (c *chunk) addFlow(f *lake.FlowRow) {
 	src, dst := f.Src.String(), f.Dst.String()
-	c.hosts.add(&f.Src, src, f.First, f.Last)
-	c.hosts.add(&f.Dst, dst, f.First, f.Last)
 	c.records += f.Count
 	times := make([]time.Time, len(f.Slots))
 	for i, t := range f.Slots {
@@ -230,6 +228,12 @@ func (s *hostSet) add(a *flow.Addr, text string, first, last int64) {
 	h.first, h.last = min(h.first, first), max(h.last, last)
 }
 
+// addFlow adds the hosts of a flow.
+func (s *hostSet) addFlow(f *lake.FlowRow) {
+	s.add(&f.Src, f.Src.String(), f.First, f.Last)
+	s.add(&f.Dst, f.Dst.String(), f.First, f.Last)
+}
+
 // rows returns the hosts as parameters, in one order for everybody, so that those
 // who lock some of them do not wait for each other in a circle.
 func (s *hostSet) rows(known *hostCache) []any {
@@ -277,6 +281,9 @@ func (c *hostCache) add(s *hostSet) {
 	}
 }
 
+// hostsMax is how many hosts one transaction makes: those of a scan are many.
+const hostsMax = 10_000
+
 // prepare makes hosts and intel that a chunk needs and other chunks may share. It
 // may be done twice.
 func (s *sender) prepare(ctx context.Context, c *chunk, timeout time.Duration) error {
@@ -285,6 +292,16 @@ func (s *sender) prepare(ctx context.Context, c *chunk, timeout time.Duration) e
 	hosts := c.hosts.rows(&s.hosts)
 	if len(hosts) == 0 && c.intel == nil {
 		return nil
+	}
+	for len(hosts) > hostsMax {
+		err := s.attempt(ctx, timeout, func(ctx context.Context, tx neo4j.ExplicitTransaction) error {
+			_, err := collect(ctx, tx, mergeHosts, map[string]any{"rows": hosts[:hostsMax]})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		hosts = hosts[hostsMax:]
 	}
 	err := s.attempt(ctx, timeout, func(ctx context.Context, tx neo4j.ExplicitTransaction) error {
 		if len(hosts) > 0 {

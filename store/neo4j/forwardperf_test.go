@@ -245,12 +245,14 @@ func rowsRate(t testing.TB, d *DB, text string, conns []flow.Connection, batch i
 		for i := range part {
 			k := &part[i]
 			slot := k.First.Micro() / 3600e6 * 3600e6
-			c.addFlow(&lake.FlowRow{
+			f := lake.FlowRow{
 				Src: k.Src, Dst: k.Dst, Proto: "tcp", Dport: int32(k.Dport), Type: -1, Sports: []int32{int32(k.Sport)},
 				States: []string{"SF"}, Services: []string{"http"}, Sensors: []string{"eth0"}, Count: 1,
 				CSPkts: int64(k.CSPkts), SCPkts: int64(k.SCPkts), CSBytes: int64(k.CSBytes), SCBytes: int64(k.SCBytes),
 				First: k.First.Micro(), Last: k.Last.Micro(), Slots: []int64{slot},
-			})
+			}
+			c.hosts.addFlow(&f)
+			c.addFlow(&f)
 		}
 		if hosts {
 			if err := s.prepare(t.Context(), c, attemptTimeout); err != nil {
