@@ -42,6 +42,9 @@ type Streams[S any] interface {
 	Pending(s *S, dir flow.Dir) bool
 	// Fin says that dir ended with a FIN and all its payload was delivered.
 	Fin(t *flow.Tuple, s *S, dir flow.Dir, now flow.Time) Signals
+	// Reset says that a TCP packet with RST came, whether or not it ends
+	// anything; payload may follow.
+	Reset(t *flow.Tuple, s *S, now flow.Time)
 	// Flip exchanges the directions: client and server were mistaken.
 	Flip(s *S)
 	// Datagram gets the payload of a UDP packet.

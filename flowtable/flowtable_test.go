@@ -46,6 +46,8 @@ func (c *calls) Fin(_ *flow.Tuple, _ *int32, dir flow.Dir, _ flow.Time) flowtabl
 	c.add("fin %d", dir)
 	return 0
 }
+func (c *calls) Reset(*flow.Tuple, *int32, flow.Time) { c.add("reset") }
+
 func (c *calls) Flip(*int32)      { c.add("flip") }
 func (c *calls) Midstream(*int32) {}
 func (c *calls) Datagram(_ *flow.Tuple, _ *int32, dir flow.Dir, p *flow.Packet) flowtable.Signals {
@@ -347,6 +349,23 @@ func TestStreamCalls(t *testing.T) {
 		0.5 > A 11 7 0`, 40000, 80))
 	want := []string{
 		"ack 0 1001", "ack 1 5001", "segment 0 1001+10", "ack 0 1011", "segment 1 5001+5", "fin 1", "ack 1 5006",
+	}
+	if diff := cmp.Diff(want, c.log); diff != "" {
+		t.Errorf("calls differ (-want +got):\n%s", diff)
+	}
+}
+
+// TestStreamReset checks that a RST is told, and that payload behind it is
+// delivered.
+func TestStreamReset(t *testing.T) {
+	_, c, _ := run(t, flowtable.Config{}, script(t, `
+		0.0 > S 0 0 0
+		0.1 < SA 0 1 0
+		0.2 > A 1 1 10
+		0.3 < RA 1 11 0
+		0.4 > A 11 1 5`, 40000, 80))
+	want := []string{
+		"ack 0 1001", "ack 1 5001", "segment 0 1001+10", "reset", "segment 0 1011+5",
 	}
 	if diff := cmp.Diff(want, c.log); diff != "" {
 		t.Errorf("calls differ (-want +got):\n%s", diff)
