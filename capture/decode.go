@@ -16,9 +16,6 @@ type decoder struct {
 	verify   bool
 	filters  *filterSet
 	identity uint64 // of the first input, for the uids of tunnels
-	stats    Stats
-	frags    fragments
-	carriers carriers
 	timeline
 
 	ts     flow.Time
@@ -29,6 +26,10 @@ type decoder struct {
 	// how it is decoded.
 	inner     uint32
 	innerKind linkKind
+
+	stats    Stats
+	frags    fragments
+	carriers carriers
 }
 
 // place says where in a frame the decoder is: what is around it.
