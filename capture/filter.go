@@ -27,7 +27,8 @@ func (e *FilterError) Unwrap() error { return e.Err }
 type filterSet struct {
 	expr   string
 	log    *slog.Logger
-	ifaces map[uint32]iface // of the link types that are decoded
+	ifaces map[uint32]iface    // of the link types that are decoded
+	kinds  map[uint32]linkKind // of all link types; it does not change
 	works  bool
 	err    error // the first complaint
 	warned map[uint32]bool
@@ -37,7 +38,9 @@ type filterSet struct {
 const maxWarned = 16
 
 func newFilterSet(expr string, log *slog.Logger) *filterSet {
-	return &filterSet{expr: expr, log: log, ifaces: map[uint32]iface{}, warned: map[uint32]bool{}}
+	return &filterSet{
+		expr: expr, log: log, ifaces: map[uint32]iface{}, kinds: linkKinds(), warned: map[uint32]bool{},
+	}
 }
 
 // iface returns how frames of a link type (the number in a capture file) are
@@ -47,7 +50,7 @@ func (fs *filterSet) iface(link uint32) iface {
 	if ok {
 		return i
 	}
-	i.number, i.link = link, kindOf(link)
+	i.number, i.link = link, fs.kinds[link]
 	if i.link == linkUnknown {
 		return i
 	}
@@ -68,12 +71,12 @@ func (fs *filterSet) iface(link uint32) iface {
 }
 
 // warn says once for each link type that its packets are skipped, and why.
-func (fs *filterSet) warn(i *iface, reason string) {
-	if fs.warned[i.number] || len(fs.warned) == maxWarned {
+func (fs *filterSet) warn(link uint32, reason string) {
+	if fs.warned[link] || len(fs.warned) == maxWarned {
 		return
 	}
-	fs.warned[i.number] = true
-	fs.log.Warn("packets of a link type are skipped", slog.String("link_type", linkName(i.number)),
+	fs.warned[link] = true
+	fs.log.Warn("packets of a link type are skipped", slog.String("link_type", linkName(link)),
 		slog.String("reason", reason))
 }
 

@@ -3,7 +3,10 @@
 package capture_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -149,5 +152,24 @@ func TestAggregate(t *testing.T) {
 	}
 	if s := res.stats; s.Packets != 2 || s.Delivered != 2 || s.Aggregated != 3 {
 		t.Errorf("%d frames, %d delivered, %d aggregated, want 2, 2, 3", s.Packets, s.Delivered, s.Aggregated)
+	}
+}
+
+// A link type that only headers of frames name is named as well.
+func TestNamedLinkType(t *testing.T) {
+	var log bytes.Buffer
+	le := binary.LittleEndian
+	inner := le.AppendUint32([]byte{0, 0, 8, 0}, 195)
+	frame := cat(le.AppendUint32([]byte{0, 0, 8, 0}, 192), inner, zeros(20))
+	f := newPcap(192).add(1e18, frame).add(1e18, frame)
+	res := read(t, capture.Config{
+		Inputs: []string{write(t, "x.pcap", f.buf)}, Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if n := res.stats.Rejected[capture.LinkType]; n != 2 {
+		t.Errorf("rejected %v, want 2 for their link type", rejected(res.stats))
+	}
+	got := log.String()
+	if strings.Count(got, "level=WARN") != 1 || !strings.Contains(got, `link_type="IEEE802_15_4_WITHFCS (195)"`) {
+		t.Errorf("log is not one line about the link type:\n%s", got)
 	}
 }
