@@ -64,12 +64,13 @@ const (
 	greAruba9   = 0x9000
 	grePPP      = 0x880b
 	greEthernet = 0x6558
+	greWCCP     = 0x883e
 	greERSPAN   = 0x88be
 	greERSPAN3  = 0x22eb
 )
 
-// gre opens GRE: version 0 with IP, Ethernet, ERSPAN or Aruba's 802.11 in it, and
-// version 1, which PPTP uses for PPP.
+// gre opens GRE: version 0 with IP, Ethernet, ERSPAN, what WCCP redirects or
+// Aruba's 802.11 in it, and version 1, which PPTP uses for PPP.
 func (d *decoder) gre(b []byte, n int) Reason {
 	if len(b) < 4 {
 		return TunnelHeader
@@ -135,6 +136,13 @@ func (d *decoder) gre(b []byte, n int) Reason {
 		if r := d.ppp(b, n); r != NotIP {
 			return r
 		}
+	}
+	if proto == greWCCP {
+		// Version 2 has a header, which cannot be mistaken for that of IPv4.
+		if len(b) >= 4 && b[0]>>4 != 4 {
+			b, n = b[4:], n-4
+		}
+		return d.ip(b, n)
 	}
 	if isAruba(proto) {
 		return d.wlan(b, n, false)

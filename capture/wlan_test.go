@@ -32,7 +32,7 @@ func radiotap(fields []byte, present ...uint32) []byte {
 
 // subframe makes one of the frames of an A-MSDU, padded unless it is the last.
 func subframe(last bool, payload []byte) []byte {
-	b := cat(zeros(12), be16(len(payload)), payload)
+	b := cat([]byte("addressesabc"), be16(len(payload)), payload)
 	if !last {
 		b = append(b, zeros(-len(b)&3)...)
 	}
@@ -152,6 +152,29 @@ func TestAggregate(t *testing.T) {
 	}
 	if s := res.stats; s.Packets != 2 || s.Delivered != 2 || s.Aggregated != 3 {
 		t.Errorf("%d frames, %d delivered, %d aggregated, want 2, 2, 3", s.Packets, s.Delivered, s.Aggregated)
+	}
+}
+
+// Some access points pad the frames of an A-MSDU in ways of their own, and not all
+// frames have a SNAP header.
+func TestAggregatePadding(t *testing.T) {
+	for size := range 4 {
+		for pad := range 4 {
+			first := subframe(true, snap(0, 0x0800, cat(plain4(), zeros(size))))
+			frame := wlan(wlanQoS, 2, 0x80, first, zeros(pad), subframe(true, snap(0, 0x86dd, plain6())))
+			f := newPcap(105).add(1e18, frame)
+			res := read(t, capture.Config{Inputs: []string{"-"}, Stdin: bytes.NewReader(f.buf)})
+			if n := len(res.packets); n != 2 {
+				t.Errorf("%d bytes, %d of padding: %d packets, want 2", len(first), pad, n)
+			}
+		}
+	}
+	bpdu := cat([]byte{0x42, 0x42, 3}, zeros(38))
+	frame := wlan(wlanQoS, 2, 0x80, subframe(false, snap(0, 0x0800, plain4())), subframe(false, bpdu),
+		subframe(true, snap(0, 0x86dd, plain6())))
+	res := read(t, capture.Config{Inputs: []string{"-"}, Stdin: bytes.NewReader(newPcap(105).add(1e18, frame).buf)})
+	if n := len(res.packets); n != 2 {
+		t.Errorf("around spanning tree: %d packets, want 2", n)
 	}
 }
 
