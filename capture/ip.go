@@ -138,11 +138,12 @@ func (d *decoder) ip6Chain(p *flow.Packet, next uint8, b []byte, n, at int) Reas
 		case extFragment:
 			frag := binary.BigEndian.Uint16(b[2:])
 			if frag&0xfff9 == 0 {
-				// An atomic fragment is a whole packet. Put together, as Zeek does
-				// with what was captured whole, it has no fragment header.
-				if len(b) == n {
+				// An atomic fragment is a whole packet. Zeek counts it without
+				// this header, as if it had been put together.
+				if len(b) >= n {
 					p.IPLen -= 8
 				}
+				at -= 8
 				break
 			}
 			piece := fragment{

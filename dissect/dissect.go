@@ -23,7 +23,9 @@ import (
 // value is a connection whose payload was not looked at yet.
 type App struct {
 	// session numbers the connection's session, counted from 1; without one
-	// (withSession not set) it counts the records written so far.
+	// (withSession not set) it counts the records written so far, or what was
+	// seen of a datagram connection whose protocol is not known: datagrams in the
+	// upper half, bytes in the lower.
 	session uint32
 	// services holds up to three confirmed protocols, five bits each, in the
 	// order of their confirmation, the first lowest.
@@ -168,6 +170,8 @@ type entry struct {
 	service string
 	// whole protocols must be read from their beginning.
 	whole bool
+	// later datagram protocols are looked for behind the first datagram, too.
+	later bool
 	// tcp and udp say whether a direction that begins with data is of this
 	// protocol; nil where the protocol does not run over that transport.
 	tcp func(t *flow.Tuple, dir flow.Dir, data []byte) verdict
@@ -178,10 +182,12 @@ type entry struct {
 // port alone is enough for the later ones, so the ones that know their bytes
 // come first. App.proto is the index in it plus 1.
 func protocols(s *Shard) []entry {
+	secure := newTLS(s)
 	return []entry{
-		{dissector: newTLS(s), service: "ssl", whole: true, tcp: detectTLS},
+		{dissector: secure, service: "ssl", whole: true, tcp: detectTLS},
 		{dissector: newHTTP(s), service: "http", whole: true, tcp: detectHTTP},
 		{dissector: newDNS(s), service: "dns", tcp: detectDNSStream, udp: detectDNSDatagram},
+		{dissector: dtls{secure}, service: "dtls", udp: detectDTLS, later: true},
 	}
 }
 
@@ -190,6 +196,7 @@ const (
 	protoTLS = 1 + iota
 	protoHTTP
 	protoDNS
+	protoDTLS
 )
 
 // NewShard returns a shard without an output.
@@ -231,15 +238,8 @@ func (s *Shard) Datagram(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data
 		return
 	}
 	if a.proto == 0 {
-		for i := range s.protos {
-			if p := &s.protos[i]; p.udp != nil && p.udp(t, data) == yes {
-				a.proto = uint8(i + 1)
-				break
-			}
-		}
-		if a.proto == 0 {
-			a.flags |= doneBoth
-			s.stats.Unknown++
+		s.detectDatagram(t, a, data)
+		if a.proto == 0 || !a.Wants(dir) {
 			return
 		}
 	}

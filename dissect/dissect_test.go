@@ -390,6 +390,11 @@ func TestGarbage(t *testing.T) {
 	s := NewShard(Config{})
 	s.Out = flow.NewIntelBatch()
 	seeds := append(httpSeeds(), tlsSeeds()...)
+	for _, tc := range dtlsCases() {
+		for _, st := range tc.steps {
+			seeds = append(seeds, st.data)
+		}
+	}
 	ports := []uint16{53, 80, 443, 137, 9999}
 	for range 3000 {
 		proto := uint8(flow.TCP)

@@ -69,6 +69,38 @@ func (s *Shard) detect(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data [
 	p.n[dir] += uint8(copy(p.data[dir][kept:], data))
 }
 
+// How much is looked at of a datagram connection before it is given up, which is
+// as much as Zeek looks at.
+const (
+	maxProbeDatagrams = 100
+	maxProbeBytes     = 1024
+)
+
+// detectDatagram gives a connection its dissector if a datagram says which.
+func (s *Shard) detectDatagram(t *flow.Tuple, a *App, data []byte) {
+	before := a.session >> 16
+	for i := range s.protos {
+		p := &s.protos[i]
+		if p.udp == nil || before > 0 && !p.later || p.udp(t, data) != yes {
+			continue
+		}
+		a.session = 0
+		if a.proto = uint8(i + 1); before > maxForeign {
+			a.flags |= doneBoth // the dissector would have given up by now
+		}
+		return
+	}
+	if len(data) == 0 && before > 0 {
+		return
+	}
+	size := a.session&0xffff + uint32(min(len(data), maxProbeBytes+1))
+	if a.session = (before+1)<<16 | size; size > maxProbeBytes || before+1 > maxProbeDatagrams {
+		a.session = 0
+		a.flags |= doneBoth
+		s.stats.Unknown++
+	}
+}
+
 // start hands the connection over to a dissector, with the bytes kept so far.
 func (s *Shard) start(t *flow.Tuple, a *App, proto uint8, dir flow.Dir, ts flow.Time,
 	first, rest []byte, joined bool,
