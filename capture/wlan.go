@@ -69,14 +69,14 @@ func isSNAP(b []byte) bool {
 // frame around them is counted once: as delivered if one of them is, else under
 // the reason of the first.
 func (d *decoder) aggregate(b []byte) Reason {
-	parent, vlan, depth, joins, nested := d.parent, d.vlan, d.depth, d.joins, d.nested
+	around := d.place
 	before, result := d.stats.Delivered, LinkHeader
 	for count := 0; ; count++ {
 		end, ok := subframe(b)
 		if !ok {
 			break
 		}
-		d.parent, d.vlan, d.depth, d.joins, d.nested = parent, vlan, depth, joins, nested
+		d.place = around
 		if r := d.llc(b[subframeHeader:end:end], end-subframeHeader); count == 0 || r == Delivered {
 			result = r
 		}

@@ -138,6 +138,8 @@ type Shard struct {
 	// detector or dissector.
 	joined, other [probeLen]byte
 	noPorts       flow.Tuple // of connections inside others
+	// carrier numbers the session of HTTP that the payload is inside of, plus 1.
+	carrier uint32
 }
 
 // verdict is what the first bytes say about a protocol.
@@ -185,19 +187,42 @@ func protocols(s *Shard) []entry {
 	secure := newTLS(s)
 	return []entry{
 		{dissector: secure, service: "ssl", whole: true, tcp: detectTLS},
+		{dissector: newSOCKS(s), service: "socks", whole: true, tcp: detectSOCKS},
 		{dissector: newHTTP(s), service: "http", whole: true, tcp: detectHTTP},
 		{dissector: newDNS(s), service: "dns", tcp: detectDNSStream, udp: detectDNSDatagram},
 		{dissector: dtls{secure}, service: "dtls", udp: detectDTLS, later: true},
+		{service: "websocket"}, // part of HTTP
 	}
 }
 
 // The values of App.proto.
 const (
 	protoTLS = 1 + iota
+	protoSOCKS
 	protoHTTP
 	protoDNS
 	protoDTLS
+	protoWebSocket
 )
+
+// firstCarrier is the value in App.services of the first tunnel protocol: they
+// have no dissector.
+const firstCarrier = 32 - uint8(flow.NumCarriers)
+
+// Carries says that the connection carries a tunnel, which is a service of it.
+func (a *App) Carries(c flow.Carrier) {
+	if c != flow.NoCarrier {
+		a.confirm(firstCarrier + uint8(c))
+	}
+}
+
+// serviceName returns the name of a value of App.services.
+func (s *Shard) serviceName(i uint16) string {
+	if i >= uint16(firstCarrier) {
+		return flow.Carrier(i - uint16(firstCarrier)).String()
+	}
+	return s.protos[i-1].service
+}
 
 // NewShard returns a shard without an output.
 func NewShard(cfg Config) *Shard {
@@ -267,6 +292,13 @@ func (s *Shard) Fin(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time) {
 	}
 }
 
+// Reset says that a TCP packet with RST came. Payload may follow.
+func (s *Shard) Reset(t *flow.Tuple, a *App, ts flow.Time) {
+	if a.proto == protoHTTP {
+		s.protos[protoHTTP-1].dissector.(*http).reset(t, a, ts)
+	}
+}
+
 // Close ends a connection: what is pending is written, the session is freed and
 // nothing more is wanted. It returns the confirmed services in the order of
 // their confirmation, joined with commas, "" if there are none.
@@ -287,7 +319,7 @@ func (s *Shard) Service(a App) string {
 		return ""
 	}
 	if list>>5 == 0 {
-		return s.protos[list-1].service
+		return s.serviceName(list)
 	}
 	text, ok := s.services[list]
 	if !ok {
@@ -295,7 +327,7 @@ func (s *Shard) Service(a App) string {
 			if text != "" {
 				text += ","
 			}
-			text += s.protos[rest&31-1].service
+			text += s.serviceName(rest & 31)
 		}
 		s.services[list] = text
 	}
@@ -328,6 +360,10 @@ func (a *App) retract(proto uint8) {
 	a.services = kept
 }
 
+// firstTime is where Zeek's clock, which records are dated by, begins: packets
+// that claim to be older, as those of made-up captures do, do not turn it back.
+const firstTime = flow.Time(1e9)
+
 // begin starts a record of a connection that has written *n so far. It reports
 // false where the connection has had its share.
 func (s *Shard) begin(kind flow.Kind, t *flow.Tuple, ts flow.Time, n *uint32) bool {
@@ -337,7 +373,7 @@ func (s *Shard) begin(kind flow.Kind, t *flow.Tuple, ts flow.Time, n *uint32) bo
 	}
 	*n++
 	s.stats.Records[kind]++
-	s.Out.Begin(kind, t, ts)
+	s.Out.Begin(kind, t, max(ts, firstTime))
 	return true
 }
 
