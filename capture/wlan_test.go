@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -152,6 +153,27 @@ func TestAggregate(t *testing.T) {
 	}
 	if s := res.stats; s.Packets != 2 || s.Delivered != 2 || s.Aggregated != 3 {
 		t.Errorf("%d frames, %d delivered, %d aggregated, want 2, 2, 3", s.Packets, s.Delivered, s.Aggregated)
+	}
+}
+
+// What a tunnel over UDP carries is counted apart, in an A-MSDU as well: the frame
+// after it is no part of the tunnel.
+func TestAggregateOfTunnels(t *testing.T) {
+	over := func(sport int) []byte {
+		return ip4(c4, d4, 17, udp(sport, 4789, cat(vxlanHeader(8), eth(0x0800, plain4()))))
+	}
+	frame := wlan(wlanQoS, 2, 0x80, subframe(false, snap(0, 0x0800, over(1))), subframe(false, snap(0, 0x0800, over(2))),
+		subframe(true, snap(0, 0x86dd, plain6())))
+	res := read(t, capture.Config{Inputs: []string{"-"}, Stdin: bytes.NewReader(newPcap(105).add(1e18, frame).buf)})
+	var tunneled []bool
+	for i := range res.packets {
+		tunneled = append(tunneled, res.packets[i].Tunnel != 0)
+	}
+	if want := []bool{false, true, false, true, false}; !slices.Equal(tunneled, want) {
+		t.Errorf("packets in tunnels: %v, want %v", tunneled, want)
+	}
+	if s := res.stats; s.Delivered != 1 || s.Aggregated != 2 || s.Tunnels.Inner != 2 {
+		t.Errorf("%d delivered, %d aggregated, %d inner, want 1, 2, 2", s.Delivered, s.Aggregated, s.Tunnels.Inner)
 	}
 }
 
