@@ -11,11 +11,11 @@ type class uint8
 // The classes, in the order in which connections are given up when the table
 // is full: those that lose least first.
 const (
-	classAttempt     class = iota // a SYN nobody answered; counts from the SYN
+	classAttempt     class = iota // TCP that nobody answered; counts from the SYN
 	classClosing                  // ended; counts from the end
 	classOther                    // neither TCP, UDP nor ICMP
 	classICMP                     //
-	classUDP                      // UDP, and TCP before an answer
+	classUDP                      // UDP, and TCP after a SYN-ACK without its SYN
 	classTCP                      // TCP after an answer
 	classInteractive              // TCP on ports of people's sessions
 	classes
@@ -69,10 +69,10 @@ type entryFlags uint8
 const (
 	flagOneWay   entryFlags = 1 << iota // ICMP without counterpart
 	flagTunneled                        // rare.tunnels is not empty
-	flagAnswered                        // TCP: the handshake was answered
 	flagQuiet                           // no packet since the last interim record
 	flagLoss                            // packets were lost while it was open
 	flagGaveUp                          // 'X' was written
+	flagDeferred                        // TCP: the end of a direction waits for payload
 )
 
 // endpoint is one direction of a TCP connection. Other protocols use seen, and
@@ -90,9 +90,9 @@ type endpoint struct {
 type endpointFlags uint8
 
 const (
-	epClosed  endpointFlags = 1 << iota // did_close
-	epFin                               // a FIN was seen
-	epClosing                           // FIN seen, payload still behind a hole
+	epClosed endpointFlags = 1 << iota // did_close
+	epFin                              // a FIN was seen
+	epEOF                              // did_EOF: nothing more to come or to acknowledge
 )
 
 // seen has a bit for each letter that a direction shows once.
@@ -179,6 +179,13 @@ func (s *shard[S]) move(i uint32, e *entry[S], c class, now flow.Time) {
 	e.deadline = now + s.timeout[c]
 	s.unlink(e)
 	s.push(i, e, c)
+}
+
+// lastWait gives a connection that is over some time for stragglers, from now on.
+func (s *shard[S]) lastWait(i uint32, e *entry[S], now flow.Time) {
+	e.deadline = now + s.timeout[classClosing]
+	s.unlink(e)
+	s.push(i, e, classClosing)
 }
 
 // expire ends what has timed out by now, at most limit connections, and returns

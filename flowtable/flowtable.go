@@ -29,18 +29,24 @@ type Streams[S any] interface {
 	// Midstream says, before anything else, that a TCP connection begins without
 	// its handshake.
 	Midstream(s *S)
-	// Start says that the first payload byte of a TCP direction is seq. It
-	// comes again where a SYN restarts the sequence.
+	// Start says that the first payload byte of a TCP direction is seq.
 	Start(s *S, dir flow.Dir, seq uint32)
+	// Shift says that a SYN changed a direction's sequence numbers, by as much as
+	// given, whatever was sent before.
+	Shift(s *S, dir flow.Dir, by uint32)
 	// Segment gets the payload of a TCP segment, seq being its first byte.
 	Segment(t *flow.Tuple, s *S, dir flow.Dir, p *flow.Packet, seq uint32) Signals
-	// Ack says that the receiver acknowledged what dir sent up to ack. It
+	// Ack says that the receiver acknowledged payload of dir up to ack. It
 	// returns the number of holes below ack that will never be filled, and
 	// their bytes.
 	Ack(t *flow.Tuple, s *S, dir flow.Dir, now flow.Time, ack uint32) (gaps int, missed uint64, sig Signals)
-	// Pending reports whether payload of dir waits behind a hole.
-	Pending(s *S, dir flow.Dir) bool
-	// Fin says that dir ended with a FIN and all its payload was delivered.
+	// Next returns the sequence number behind what is known of dir's payload,
+	// without holes. It reports false where dir is not followed.
+	Next(s *S, dir flow.Dir) (seq uint32, ok bool)
+	// Unacked reports whether payload of dir was seen that is not acknowledged.
+	Unacked(s *S, dir flow.Dir) bool
+	// Fin says, once, that dir ended with a FIN, that all its payload was
+	// delivered, and that it has acknowledged all that it got.
 	Fin(t *flow.Tuple, s *S, dir flow.Dir, now flow.Time) Signals
 	// Flip exchanges the directions: client and server were mistaken.
 	Flip(s *S)
@@ -70,10 +76,10 @@ const (
 
 // Timeouts are the table's timers, all in packet time. Zero means the default.
 type Timeouts struct {
-	Attempt     time.Duration // TCP: SYN without any answer (5 s)
+	Attempt     time.Duration // TCP: SYN without any answer, or nothing but bad packets (5 s)
 	TCP         time.Duration // TCP: idle after an answer (5 min)
-	Interactive time.Duration // TCP: idle on ports 21, 22, 23 and 513 (1 h)
-	UDP         time.Duration // UDP, and TCP before an answer: idle (1 min)
+	Interactive time.Duration // TCP: idle on ports 21, 22, 23 and 513, and such services (1 h)
+	UDP         time.Duration // UDP, and TCP after a SYN-ACK without its SYN: idle (1 min)
 	ICMP        time.Duration // ICMP: idle (1 min)
 	Other       time.Duration // other protocols: idle (1 min)
 	Close       time.Duration // TCP: wait for stragglers after the end (5 s)

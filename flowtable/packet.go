@@ -138,7 +138,10 @@ func (s *shard[S]) begin(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
 
 func initialClass(proto uint8) class {
 	switch proto {
-	case flow.TCP, flow.UDP:
+	case flow.TCP:
+		// Until a packet is accepted it is not even that.
+		return classAttempt
+	case flow.UDP:
 		return classUDP
 	case flow.ICMP, flow.ICMPv6:
 		return classICMP

@@ -95,6 +95,63 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// TestUnacked checks what counts as sent but not acknowledged, and up to where a
+// stream is known.
+func TestUnacked(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		steps   []step
+		next    uint32
+		unacked bool
+		gone    bool
+	}{
+		{"nothing", nil, 0, false, false},
+		{"delivered", []step{{0, "abc", 0}}, 3, true, false},
+		{"acknowledged", []step{{0, "abc", 0}, {3, "", 0}}, 3, false, false},
+		{"acknowledged in part", []step{{0, "abc", 0}, {2, "", 0}}, 3, true, false},
+		{"acknowledged before it was seen", []step{{3, "", 0}, {0, "abc", 0}}, 3, false, false},
+		{"behind a hole", []step{{5, "abc", 0}}, 0, true, false},
+		{"hole and all acknowledged", []step{{5, "abc", 0}, {8, "", 0}}, 8, false, false},
+		{"much, of which nothing is acknowledged", []step{{0, "", 16 << 10}, {16 << 10, "x", 0}}, 16<<10 + 1, false, false},
+		{"a little less", []step{{0, "", 16<<10 - 1}, {16<<10 - 1, "x", 0}}, 16 << 10, true, false},
+		{"10 MiB beyond the acknowledgment", []step{{0, "a", 0}, {1, "", 0}, {1, "", 10 << 20}}, 10<<20 + 1, true, false},
+		{"more", []step{{0, "a", 0}, {1, "", 0}, {1, "", 10<<20 + 1}}, 0, false, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p := reassembly.NewPool(reassembly.Config{})
+			var o reassembly.Order
+			play(p, &o, new(sink), tc.steps)
+			next, ok := o.Next(flow.ToServer)
+			if ok == tc.gone || ok && next != base+tc.next {
+				t.Errorf("Next() = %d, %v, want %d, %v", next-base, ok, tc.next, !tc.gone)
+			}
+			if got := o.Unacked(flow.ToServer); got != tc.unacked {
+				t.Errorf("Unacked() = %v, want %v", got, tc.unacked)
+			}
+			p.Close(&o)
+		})
+	}
+}
+
+// TestShift checks that a SYN with another number moves the stream, but not the
+// position in it: what was delivered is not delivered again.
+func TestShift(t *testing.T) {
+	p := reassembly.NewPool(reassembly.Config{})
+	var o reassembly.Order
+	s := new(sink)
+	play(p, &o, s, []step{{0, "abc", 0}, {5, "fg", 0}})
+	p.Shift(&o, flow.ToServer, 1000)
+	const moved = (base + 1000) & 0xffffffff
+	p.Segment(&o, flow.ToServer, moved, 5, []byte("XYZde"), s)
+	if got, want := s.out[0].String(), "abcdefg"; got != want {
+		t.Errorf("delivered %q, want %q", got, want)
+	}
+	if next, _ := o.Next(flow.ToServer); next != moved+7 {
+		t.Errorf("Next() = %d, want %d", next, moved+7)
+	}
+	p.Close(&o)
+}
+
 func TestConflictsAreCounted(t *testing.T) {
 	p := reassembly.NewPool(reassembly.Config{})
 	var o reassembly.Order
