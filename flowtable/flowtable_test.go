@@ -216,6 +216,14 @@ var tcpCases = []struct {
 		[]string{"A RSTOS0 SR pkts 2/0 bytes 0/0 dur 100ms end 4"},
 	},
 	{
+		"payload and a reset that nobody answered", 40000, 80, "0 > S 0 0 0\n0.1 > A 1 1 0\n0.2 > A 1 1 10\n0.3 > R 11 1 0",
+		[]string{"A OTH SADR pkts 4/0 bytes 10/0 dur 300ms end 4"},
+	},
+	{
+		"half-open connection, discovered", 40000, 80, "0 > S 0 0 0\n0.1 < A 1 777 0\n0.2 > R 777 0 0",
+		[]string{"A RSTOS0 SaR pkts 2/1 bytes 0/0 dur 200ms end 4"},
+	},
+	{
 		"acknowledged before the reset", 40000, 80, "0 > S 0 0 0\n0.1 > A 1 1 0\n0.2 > R 1 0 0",
 		[]string{"A OTH SAR pkts 3/0 bytes 0/0 dur 200ms end 4"},
 	},

@@ -154,10 +154,12 @@ func TestInterimRecords(t *testing.T) {
 		}},
 		{"payload of a SYN that a RST takes back", time.Second, long, script(t, `
 			0.0 > S 0 0 100
-			3.0 > R 1 0 0`, 40000, 80), 9e9, []string{
+			2.9 < A 1 777 0
+			3.0 > R 777 0 0`, 40000, 80), 9e9, []string{
 			"0-0 1/0 100/0 end 2 count 1 first",
-			"3-3 1/0 0/0 end 2 count 0 total 2/0 0/0",
-			"3-3 0/0 0/0 end 3 count 0 total 2/0 0/0",
+			"2.9-2.9 0/1 676/0 end 2 count 0 total 1/1 776/0",
+			"3-3 1/0 0/0 end 2 count 0 total 2/1 0/0",
+			"3-3 0/0 0/0 end 3 count 0 total 2/1 0/0",
 		}},
 	}
 	for _, tc := range cases {
