@@ -2,7 +2,12 @@
 
 package flowtable
 
-import "weir/internal/flow"
+import (
+	"sort"
+	"time"
+
+	"weir/internal/flow"
+)
 
 // class is a timeout class. All entries of one class wait equally long, so that
 // a list in the order of last use is in the order of expiry, too.
@@ -13,6 +18,7 @@ type class uint8
 const (
 	classAttempt     class = iota // TCP that nobody answered; counts from the SYN
 	classClosing                  // ended; counts from the end
+	classDNS                      // UDP on ports of DNS: looked at from time to time
 	classOther                    // neither TCP, UDP nor ICMP
 	classICMP                     //
 	classUDP                      // UDP, and TCP after a SYN-ACK without its SYN
@@ -22,7 +28,7 @@ const (
 )
 
 // fixed reports whether packets leave the deadline as it is.
-func (c class) fixed() bool { return c <= classClosing }
+func (c class) fixed() bool { return c <= classDNS }
 
 // inlineHistory is the number of history letters kept in the entry itself;
 // longer histories continue in a rare.
@@ -193,14 +199,72 @@ func (s *shard[S]) lastWait(i uint32, e *entry[S], now flow.Time) {
 func (s *shard[S]) expire(now flow.Time, limit int) int {
 	for c := range s.lists {
 		for i := s.lists[c].head; i != none && limit > 0; i = s.lists[c].head {
-			if s.slab.at(i).deadline > now {
+			e := s.slab.at(i)
+			if e.deadline > now {
 				break
 			}
-			s.end(i, s.reason(class(c)))
-			limit--
+			if s.over(i, e, now) {
+				s.end(i, s.reason(class(c)))
+				limit--
+			}
 		}
 	}
 	return limit
+}
+
+// dnsSlack is how much less than its timeout a connection of classDNS must have
+// been idle to end, as Zeek has it: then most of them need be looked at only once.
+const dnsSlack = flow.Time(time.Second)
+
+// over reports whether a connection ends whose deadline has come by now. One of
+// classDNS gets another deadline where it was not idle for long enough, seen from
+// the first packet of the input behind the old one.
+func (s *shard[S]) over(i uint32, e *entry[S], now flow.Time) bool {
+	if e.class != classDNS {
+		return true
+	}
+	for e.deadline <= now {
+		at := s.firstSince(e.deadline, now)
+		if at-e.last >= s.timeout[classDNS]-dnsSlack {
+			return true
+		}
+		s.postpone(i, e, at+s.timeout[classDNS])
+	}
+	return false
+}
+
+// firstSince returns the time of the first packet of this call that is not before
+// t, at most now.
+func (s *shard[S]) firstSince(t, now flow.Time) flow.Time {
+	j := sort.Search(len(s.pkts), func(j int) bool { return s.pkts[j].Now >= t })
+	if j == len(s.pkts) {
+		return now
+	}
+	return min(s.pkts[j].Now, now)
+}
+
+// postpone gives an entry another deadline, not after that of a connection that
+// would begin now: few are behind it.
+func (s *shard[S]) postpone(i uint32, e *entry[S], deadline flow.Time) {
+	e.deadline = deadline
+	s.unlink(e)
+	l := &s.lists[e.class]
+	prev := l.tail
+	for prev != none && s.slab.at(prev).deadline > deadline {
+		prev = s.slab.at(prev).prev
+	}
+	e.prev = prev
+	if prev == none {
+		e.next, l.head = l.head, i
+	} else {
+		p := s.slab.at(prev)
+		e.next, p.next = p.next, i
+	}
+	if e.next == none {
+		l.tail = i
+	} else {
+		s.slab.at(e.next).prev = i
+	}
 }
 
 func (s *shard[S]) reason(c class) flow.EndReason {

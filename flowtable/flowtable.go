@@ -72,6 +72,9 @@ const (
 	// Interactive says that the connection is a session of people, who may pause
 	// for long: it gets the timeout of such.
 	Interactive
+	// Unread says that the payload of a UDP connection is looked at no more: it is
+	// not what its port makes believe.
+	Unread
 )
 
 // Timeouts are the table's timers, all in packet time. Zero means the default.
@@ -79,6 +82,7 @@ type Timeouts struct {
 	Attempt     time.Duration // TCP: SYN without any answer, or nothing but bad packets (5 s)
 	TCP         time.Duration // TCP: idle after an answer (5 min)
 	Interactive time.Duration // TCP: idle on ports 21, 22, 23 and 513, and such services (1 h)
+	DNS         time.Duration // UDP on ports 53, 137, 5353 and 5355: idle for 1 s less when looked at (10 s)
 	UDP         time.Duration // UDP, and TCP after a SYN-ACK without its SYN: idle (1 min)
 	ICMP        time.Duration // ICMP: idle (1 min)
 	Other       time.Duration // other protocols: idle (1 min)
@@ -95,6 +99,7 @@ func (t Timeouts) WithDefaults() Timeouts {
 	set(&t.Attempt, 5*time.Second)
 	set(&t.TCP, 5*time.Minute)
 	set(&t.Interactive, time.Hour)
+	set(&t.DNS, 10*time.Second)
 	set(&t.UDP, time.Minute)
 	set(&t.ICMP, time.Minute)
 	set(&t.Other, time.Minute)
@@ -124,7 +129,7 @@ func (c Config) Validate() error {
 		return fmt.Errorf("max connections %d is negative", c.MaxConnections)
 	}
 	t := c.Timeouts
-	for _, d := range []time.Duration{t.Attempt, t.TCP, t.Interactive, t.UDP, t.ICMP, t.Other, t.Close} {
+	for _, d := range []time.Duration{t.Attempt, t.TCP, t.Interactive, t.DNS, t.UDP, t.ICMP, t.Other, t.Close} {
 		if d < 0 {
 			return fmt.Errorf("timeout %v is negative", d)
 		}
@@ -184,7 +189,7 @@ func (t *Table[S]) Process(shard int, pkts []flow.Packet, idx []uint32, at Momen
 	s := &t.shards[shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.out = out
+	s.out, s.pkts = out, pkts
 	s.noteLoss(at)
 	s.noteTime(at.Now)
 	for len(idx) > 0 {
@@ -197,7 +202,7 @@ func (t *Table[S]) Process(shard int, pkts []flow.Packet, idx []uint32, at Momen
 	}
 	s.expire(at.Now, maxExpire)
 	s.sweep(at.Now)
-	s.out = nil
+	s.out, s.pkts = nil, nil
 }
 
 // Flush ends connections of a shard, at most limit of them: those that have
@@ -287,6 +292,7 @@ type shard[S any] struct {
 	servers   *serverPorts
 	streams   Streams[S]
 	out       *flow.ConnBatch
+	pkts      []flow.Packet   // of the call, for all shards
 	record    flow.Connection // scratch of describe
 	total     flow.Totals     // scratch of describe
 	history   []byte          // scratch of describe
@@ -305,6 +311,7 @@ func (s *shard[S]) init(t Timeouts, limit int, servers *serverPorts, streams Str
 	s.timeout = [classes]flow.Time{
 		classAttempt:     flow.Time(t.Attempt),
 		classClosing:     flow.Time(t.Close),
+		classDNS:         flow.Time(t.DNS),
 		classUDP:         flow.Time(t.UDP),
 		classICMP:        flow.Time(t.ICMP),
 		classOther:       flow.Time(t.Other),

@@ -94,6 +94,9 @@ func (x *streams) Datagram(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packe
 	if s.app.Reversed() != before {
 		sig |= flowtable.Reversed
 	}
+	if !s.app.Wants(dir) {
+		sig |= flowtable.Unread
+	}
 	return sig
 }
 
