@@ -185,7 +185,7 @@ func (s *shard[S]) flagLetters(e *entry[S], ep *endpoint, dir flow.Dir, p *flow.
 			ep.rstSeq = rel
 			s.letterDir(e, 'R', dir)
 		}
-	case flow.FIN | flow.RST:
+	case flow.FIN | flow.RST, flow.SYN | flow.FIN | flow.RST:
 		once(seenFinRst, 'I')
 	default:
 		once(seenMulti, 'Q')
