@@ -124,6 +124,42 @@ func (p *Pool) compare(o *Order, dir flow.Dir, x piece) {
 	}
 }
 
+// inOrder delivers a piece that begins at next, and what waits behind it. Where
+// something waits for a part of it, that was there first and wins.
+func (p *Pool) inOrder(o *Order, dir flow.Dir, x piece, sink Sink) {
+	for {
+		first, ok := p.first(o, dir)
+		if !ok || int32(x.seq+x.n-first) <= 0 {
+			break
+		}
+		if y := p.holds[o.held-1].pieces[dir][0]; len(y.data) < int(y.n) && int32(x.seq+x.n-y.seq-y.n) >= 0 {
+			p.remove(o, dir, 1) // its bytes were not kept; here they are
+			continue
+		}
+		if first != x.seq {
+			p.deliver(o, dir, x.to(first-x.seq), sink)
+		}
+		p.drain(o, dir, sink)
+		skip := o.next[dir] - x.seq
+		if skip >= x.n {
+			return
+		}
+		x = x.from(skip)
+	}
+	p.deliver(o, dir, x, sink)
+	p.drain(o, dir, sink)
+}
+
+// remove forgets the first n pieces of a direction.
+func (p *Pool) remove(o *Order, dir flow.Dir, n int) {
+	h := &p.holds[o.held-1]
+	for _, x := range h.pieces[dir][:n] {
+		p.recycle(h, x)
+	}
+	h.pieces[dir] = slices.Delete(h.pieces[dir], 0, n)
+	p.release(o)
+}
+
 // drain delivers what waits and is in order now.
 func (p *Pool) drain(o *Order, dir flow.Dir, sink Sink) {
 	if o.held == 0 {

@@ -229,10 +229,7 @@ func (p *Pool) Segment(o *Order, dir flow.Dir, seq, n uint32, data []byte, sink 
 		p.stats.Retransmits++
 		return
 	}
-	p.deliver(o, dir, piece{seq, n, data}.from(skip), sink)
-	if o.held != 0 {
-		p.drain(o, dir, sink)
-	}
+	p.inOrder(o, dir, piece{seq, n, data}.from(skip), sink)
 	p.bound(o, dir, sink)
 }
 

@@ -63,6 +63,10 @@ var cases = []struct {
 	{"sent twice, more the second time", []step{{0, "abc", 0}, {0, "abcde", 0}}, "abcde", 0, 0},
 	{"first copy wins behind a hole", []step{{3, "def", 0}, {3, "XYZ", 0}, {0, "abc", 0}}, "abcdef", 0, 0},
 	{"first copy wins where it overlaps", []step{{2, "cd", 0}, {4, "ef", 0}, {1, "XYZWVU", 0}, {0, "a", 0}}, "aXcdefU", 0, 0},
+	{"first copy wins against one in order", []step{{2, "cd", 0}, {6, "g", 0}, {0, "ABCDEFGH", 0}}, "ABcdEFgH", 0, 0},
+	{"first copy wins against one that goes on", []step{{0, "a", 0}, {2, "cd", 0}, {0, "XYZWVU", 0}}, "aYcdVU", 0, 0},
+	{"but not where it was cut", []step{{2, "c", 2}, {0, "ABCDEF", 0}}, "ABCDEF", 0, 0},
+	{"nor where it is longer", []step{{2, "cd", 6}, {0, "ABCDEF", 0}}, "ABcd[6]", 0, 0},
 	{"covers several", []step{{1, "b", 0}, {3, "d", 0}, {0, "abcdef", 0}}, "abcdef", 0, 0},
 	{"hole acknowledged", []step{{0, "abc", 0}, {13, "no", 0}, {15, "", 0}}, "abc[10]no", 1, 10},
 	{"two holes acknowledged", []step{{2, "c", 0}, {5, "f", 0}, {6, "", 0}}, "[2]c[2]f", 2, 4},
@@ -160,7 +164,7 @@ func TestConflictsAreCounted(t *testing.T) {
 	if got := p.Stats().Conflicts; got != 2 {
 		t.Errorf("Conflicts = %d, want 2", got)
 	}
-	if got, want := s.out[0].String(), "abcdYf"; got != want {
+	if got, want := s.out[0].String(), "abcdef"; got != want {
 		t.Errorf("delivered %q, want %q", got, want)
 	}
 }
@@ -329,7 +333,16 @@ func FuzzSegments(f *testing.F) {
 		var o reassembly.Order
 		p.Start(&o, flow.ToServer, base)
 		c := &checker{t: t}
+		known := uint32(base)
 		for ; len(in) >= 4; in = in[4:] {
+			if next, ok := o.Next(flow.ToServer); ok {
+				if int32(next-known) < 0 {
+					t.Fatalf("Next() went back from %d to %d", known-base, next-base)
+				}
+				known = next
+			} else if o.Unacked(flow.ToServer) {
+				t.Fatal("given up, but not acknowledged")
+			}
 			at := uint32(in[0])<<8 | uint32(in[1])
 			n, lost := uint32(in[2]), uint32(in[3]&7)
 			if n == 0 {
