@@ -137,6 +137,38 @@ func TestUnacked(t *testing.T) {
 	}
 }
 
+// TestManyPieces checks that a hole is counted however much lies above it, up to
+// 10 MiB, where nobody wants the bytes.
+func TestManyPieces(t *testing.T) {
+	const size = 1 << 10
+	for _, tc := range []struct {
+		pieces, apart uint32
+		gaps          int
+		missed        uint64
+	}{
+		{9 << 10, size, 1, 100},
+		{10<<10 + 1, size, 0, 0},
+		{1000, 2 * size, 1001, 100 + 1000*size},
+		{2000, 2 * size, 0, 0}, // too many holes
+	} {
+		p := reassembly.NewPool(reassembly.Config{})
+		var o reassembly.Order
+		s := &sink{deaf: true}
+		data := make([]byte, size)
+		play(p, &o, s, []step{{0, "a", 0}, {1, "", 0}})
+		end := uint32(101)
+		for range tc.pieces {
+			p.Segment(&o, flow.ToServer, base+end, size, data, s)
+			end += tc.apart
+		}
+		gaps, missed := p.Ack(&o, flow.ToServer, base+end, s)
+		if gaps != tc.gaps || missed != tc.missed {
+			t.Errorf("%d pieces: %d gaps of %d bytes, want %d of %d", tc.pieces, gaps, missed, tc.gaps, tc.missed)
+		}
+		p.Close(&o)
+	}
+}
+
 // TestShift checks that a SYN with another number moves the stream, but not the
 // position in it: what was delivered is not delivered again.
 func TestShift(t *testing.T) {
