@@ -23,7 +23,9 @@ import (
 // value is a connection whose payload was not looked at yet.
 type App struct {
 	// session numbers the connection's session, counted from 1; without one
-	// (withSession not set) it counts the records written so far.
+	// (withSession not set) it counts the records written so far, or what was
+	// seen of a datagram connection whose protocol is not known: datagrams in the
+	// upper half, bytes in the lower.
 	session uint32
 	// services holds up to three confirmed protocols, five bits each, in the
 	// order of their confirmation, the first lowest.
@@ -136,6 +138,8 @@ type Shard struct {
 	// detector or dissector.
 	joined, other [probeLen]byte
 	noPorts       flow.Tuple // of connections inside others
+	// carrier numbers the session of HTTP that the payload is inside of, plus 1.
+	carrier uint32
 }
 
 // verdict is what the first bytes say about a protocol.
@@ -168,6 +172,8 @@ type entry struct {
 	service string
 	// whole protocols must be read from their beginning.
 	whole bool
+	// later datagram protocols are looked for behind the first datagram, too.
+	later bool
 	// tcp and udp say whether a direction that begins with data is of this
 	// protocol; nil where the protocol does not run over that transport.
 	tcp func(t *flow.Tuple, dir flow.Dir, data []byte) verdict
@@ -178,19 +184,45 @@ type entry struct {
 // port alone is enough for the later ones, so the ones that know their bytes
 // come first. App.proto is the index in it plus 1.
 func protocols(s *Shard) []entry {
+	secure := newTLS(s)
 	return []entry{
-		{dissector: newTLS(s), service: "ssl", whole: true, tcp: detectTLS},
+		{dissector: secure, service: "ssl", whole: true, tcp: detectTLS},
+		{dissector: newSOCKS(s), service: "socks", whole: true, tcp: detectSOCKS},
 		{dissector: newHTTP(s), service: "http", whole: true, tcp: detectHTTP},
 		{dissector: newDNS(s), service: "dns", tcp: detectDNSStream, udp: detectDNSDatagram},
+		{dissector: dtls{secure}, service: "dtls", udp: detectDTLS, later: true},
+		{service: "websocket"}, // part of HTTP
 	}
 }
 
 // The values of App.proto.
 const (
 	protoTLS = 1 + iota
+	protoSOCKS
 	protoHTTP
 	protoDNS
+	protoDTLS
+	protoWebSocket
 )
+
+// firstCarrier is the value in App.services of the first tunnel protocol: they
+// have no dissector.
+const firstCarrier = 32 - uint8(flow.NumCarriers)
+
+// Carries says that the connection carries a tunnel, which is a service of it.
+func (a *App) Carries(c flow.Carrier) {
+	if c != flow.NoCarrier {
+		a.confirm(firstCarrier + uint8(c))
+	}
+}
+
+// serviceName returns the name of a value of App.services.
+func (s *Shard) serviceName(i uint16) string {
+	if i >= uint16(firstCarrier) {
+		return flow.Carrier(i - uint16(firstCarrier)).String()
+	}
+	return s.protos[i-1].service
+}
 
 // NewShard returns a shard without an output.
 func NewShard(cfg Config) *Shard {
@@ -231,15 +263,8 @@ func (s *Shard) Datagram(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data
 		return
 	}
 	if a.proto == 0 {
-		for i := range s.protos {
-			if p := &s.protos[i]; p.udp != nil && p.udp(t, data) == yes {
-				a.proto = uint8(i + 1)
-				break
-			}
-		}
-		if a.proto == 0 {
-			a.flags |= doneBoth
-			s.stats.Unknown++
+		s.detectDatagram(t, a, data)
+		if a.proto == 0 || !a.Wants(dir) {
 			return
 		}
 	}
@@ -267,6 +292,13 @@ func (s *Shard) Fin(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time) {
 	}
 }
 
+// Reset says that a TCP packet with RST came. Payload may follow.
+func (s *Shard) Reset(t *flow.Tuple, a *App, ts flow.Time) {
+	if a.proto == protoHTTP {
+		s.protos[protoHTTP-1].dissector.(*http).reset(t, a, ts)
+	}
+}
+
 // Close ends a connection: what is pending is written, the session is freed and
 // nothing more is wanted. It returns the confirmed services in the order of
 // their confirmation, joined with commas, "" if there are none.
@@ -287,7 +319,7 @@ func (s *Shard) Service(a App) string {
 		return ""
 	}
 	if list>>5 == 0 {
-		return s.protos[list-1].service
+		return s.serviceName(list)
 	}
 	text, ok := s.services[list]
 	if !ok {
@@ -295,7 +327,7 @@ func (s *Shard) Service(a App) string {
 			if text != "" {
 				text += ","
 			}
-			text += s.protos[rest&31-1].service
+			text += s.serviceName(rest & 31)
 		}
 		s.services[list] = text
 	}
@@ -328,6 +360,10 @@ func (a *App) retract(proto uint8) {
 	a.services = kept
 }
 
+// firstTime is where Zeek's clock, which records are dated by, begins: packets
+// that claim to be older, as those of made-up captures do, do not turn it back.
+const firstTime = flow.Time(1e9)
+
 // begin starts a record of a connection that has written *n so far. It reports
 // false where the connection has had its share.
 func (s *Shard) begin(kind flow.Kind, t *flow.Tuple, ts flow.Time, n *uint32) bool {
@@ -337,7 +373,7 @@ func (s *Shard) begin(kind flow.Kind, t *flow.Tuple, ts flow.Time, n *uint32) bo
 	}
 	*n++
 	s.stats.Records[kind]++
-	s.Out.Begin(kind, t, ts)
+	s.Out.Begin(kind, t, max(ts, firstTime))
 	return true
 }
 

@@ -8,6 +8,10 @@ import "weir/internal/flow"
 // is known. Every detector decides with fewer.
 const probeLen = 64
 
+// probeBytes is how many bytes of a connection Zeek keeps until it knows the
+// protocol. It does not look for one beyond that.
+const probeBytes = 1024
+
 // probe is the session of a connection whose first bytes are too few to tell.
 type probe struct {
 	written uint32
@@ -53,7 +57,9 @@ func (s *Shard) detect(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data [
 		}
 	}
 	if !undecided || kept+len(data) >= probeLen {
-		s.unknown(a, dir)
+		if s.unknown(a, dir); kept+len(data) > probeBytes {
+			s.unknown(a, dir.Reverse())
+		}
 		return
 	}
 	if !ok {
@@ -67,6 +73,38 @@ func (s *Shard) detect(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data [
 	}
 	p := s.probes.at(id)
 	p.n[dir] += uint8(copy(p.data[dir][kept:], data))
+}
+
+// How much is looked at of a datagram connection before it is given up, which is
+// as much as Zeek looks at.
+const (
+	maxProbeDatagrams = 100
+	maxProbeBytes     = 1024
+)
+
+// detectDatagram gives a connection its dissector if a datagram says which.
+func (s *Shard) detectDatagram(t *flow.Tuple, a *App, data []byte) {
+	before := a.session >> 16
+	for i := range s.protos {
+		p := &s.protos[i]
+		if p.udp == nil || before > 0 && !p.later || p.udp(t, data) != yes {
+			continue
+		}
+		a.session = 0
+		if a.proto = uint8(i + 1); before > maxForeign {
+			a.flags |= doneBoth // the dissector would have given up by now
+		}
+		return
+	}
+	if len(data) == 0 && before > 0 {
+		return
+	}
+	size := a.session&0xffff + uint32(min(len(data), maxProbeBytes+1))
+	if a.session = (before+1)<<16 | size; size > maxProbeBytes || before+1 > maxProbeDatagrams {
+		a.session = 0
+		a.flags |= doneBoth
+		s.stats.Unknown++
+	}
 }
 
 // start hands the connection over to a dissector, with the bytes kept so far.
@@ -114,10 +152,30 @@ func (s *Shard) freeProbe(a *App) {
 	s.bufs.free(s.probes.size())
 }
 
-// restart makes the connection one whose payload was not looked at yet: the
-// dissector that had it found that another protocol begins here. Its ports tell
-// nothing about that one.
-func (a *App) restart() {
-	a.proto = 0
+// handOver makes the connection one whose payload was not looked at yet, in both
+// directions: the dissector that had it, whose session must be freed already,
+// found that another protocol begins here. That is proto where what came before
+// names it, as STARTTLS does, and 0 where the first bytes of either direction
+// are to tell. Its ports tell nothing about it. What the caller has already of
+// the new protocol it hands to Shard.Stream.
+func (a *App) handOver(proto uint8) {
+	a.proto = proto
 	a.flags = a.flags&^doneBoth | inside
+}
+
+// nested hands payload on that another protocol carries. The carrier keeps its
+// session, and in it the state in of what it carries; confirmed services become
+// those of the connection. Shard.Close of in is what the carrier owes when it
+// ends.
+func (s *Shard) nested(t *flow.Tuple, a, in *App, dir flow.Dir, ts flow.Time, data []byte) {
+	in.flags |= inside
+	s.Stream(t, in, dir, ts, data)
+	a.adopt(*in)
+}
+
+// adopt adds the services of what a connection carries to its own.
+func (a *App) adopt(in App) {
+	for rest := in.services; rest != 0; rest >>= 5 {
+		a.confirm(uint8(rest & 31))
+	}
 }

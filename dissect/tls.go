@@ -4,7 +4,7 @@ package dissect
 
 import "weir/internal/flow"
 
-// SSLv2, SSLv3 and TLS over TCP. One record per connection, written when the
+// SSLv2, SSLv3 and TLS over TCP; dtls.go has DTLS. One record per connection, written when the
 // handshake is complete, when it turns out not to be TLS, or at the end; after
 // that nothing more is wanted.
 
@@ -51,6 +51,7 @@ type tlsSide struct {
 	encrypted bool
 	begun     bool // a record of the direction was read
 	second    bool // the first byte of an alert, its level, was read
+	parts     dtlsAssembly
 }
 
 // tlsSession is what a connection keeps during the handshake.
@@ -69,7 +70,8 @@ type tlsSession struct {
 	psk       bool // the client offered a pre-shared key
 	resumed   bool
 	estab     bool
-	retry     bool // the server hello is a retry request
+	retry     bool  // the server hello is a retry request
+	foreign   uint8 // datagrams that were no DTLS, one after the other
 	alert     uint8
 	idLen     uint8
 	nhistory  uint8
@@ -218,23 +220,32 @@ func (d *tls) violate(
 	a.retract(protoTLS)
 	d.finish(t, a)
 	if first {
-		a.restart()
+		a.handOver(0)
 		a.flags |= doneToServer << (dir.Reverse() & 1)
 		d.s.detect(t, a, dir, ts, data, 1<<(protoTLS-1))
 	}
 }
 
-func (d *tls) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
+// session returns the connection's session, a new one where it has none. It is
+// nil where there is no memory for one; nothing more is wanted then.
+func (d *tls) session(a *App) *tlsSession {
 	id, ok := a.has()
 	if !ok {
 		if !d.s.bufs.book(d.sessions.size()) {
 			a.flags |= doneBoth
-			return
+			return nil
 		}
 		id = d.sessions.get()
 		*d.sessions.at(id) = tlsSession{written: d.s.attach(a, id)}
 	}
-	c := d.sessions.at(id)
+	return d.sessions.at(id)
+}
+
+func (d *tls) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
+	c := d.session(a)
+	if c == nil {
+		return
+	}
 	q := &c.side[dir&1]
 	for len(data) > 0 {
 		if q.nhead < 5 {
@@ -350,11 +361,7 @@ func (d *tls) record(
 		if len(data) == 0 {
 			break
 		}
-		c.note(dir, 'i')
-		q.encrypted = true
-		if (dir == flow.ToServer) != c.flipped && c.ticket && !c.exchanged {
-			c.resumed = true
-		}
+		d.change(c, q, dir)
 		if len(data) > 1 {
 			c.ciphertext(q, ts) // one byte is the change
 		}
@@ -377,6 +384,15 @@ func (d *tls) record(
 		return false
 	}
 	return true
+}
+
+// change takes a change of cipher: the direction is encrypted from here.
+func (d *tls) change(c *tlsSession, q *tlsSide, dir flow.Dir) {
+	c.note(dir, 'i')
+	q.encrypted = true
+	if (dir == flow.ToServer) != c.flipped && c.ticket && !c.exchanged {
+		c.resumed = true
+	}
 }
 
 // ciphertext takes encrypted bytes: the handshake is complete with the first
@@ -405,13 +421,7 @@ func (d *tls) handshake(c *tlsSession, a *App, q *tlsSide, dir flow.Dir, data []
 		n := min(q.msgLeft, len(data))
 		body := data[:n]
 		data = data[n:]
-		want := 0 // how much of the message is read
-		switch q.msgHead[0] {
-		case helloClient, helloServer:
-			want = q.msgLen
-		case certificate, keyExchange:
-			want = min(q.msgLen, 3)
-		}
+		want := int(messagePart(q.msgHead[0], uint32(q.msgLen)))
 		if seen := q.msgLen - q.msgLeft; want > seen && (seen > 0 || n < q.msgLen) {
 			var ok bool
 			if q.buf, ok = d.s.bufs.add(q.buf, body[:min(n, want-seen)]); !ok {
@@ -437,6 +447,17 @@ func (d *tls) handshake(c *tlsSession, a *App, q *tlsSide, dir flow.Dir, data []
 		}
 	}
 	return true
+}
+
+// messagePart returns how much is read of a message of size bytes.
+func messagePart(typ byte, size uint32) uint32 {
+	switch typ {
+	case helloClient, helloServer:
+		return size
+	case certificate, keyExchange:
+		return min(size, 3)
+	}
+	return 0
 }
 
 // certificates returns how long a certificate message is by its own account.
@@ -504,7 +525,7 @@ func (d *tls) ssl2(
 	switch q.head[2] {
 	case 1: // client hello
 		c.start(ts)
-		a.confirm(protoTLS)
+		a.confirm(a.proto)
 		c.note(flow.ToServer, 'c')
 	case 2: // client master key: both sides are encrypted from here
 		c.start(ts)

@@ -41,10 +41,14 @@ func (d *tls) clientHello(c *tlsSession, a *App, dir flow.Dir, body []byte) bool
 	if fixed == nil || !ok {
 		return false
 	}
-	if v := be16(fixed, 0); v < versionSSL3 || v > versionTLS13 {
+	if v := be16(fixed, 0); a.proto == protoDTLS {
+		if _, ok = takeVector(&body, 1); !ok || !dtlsVersion(v) { // the cookie
+			return false
+		}
+	} else if v < versionSSL3 || v > versionTLS13 {
 		return false
 	}
-	a.confirm(protoTLS)
+	a.confirm(a.proto)
 	if _, ok = takeVector(&body, 2); !ok {
 		return false
 	}
@@ -82,7 +86,7 @@ func (d *tls) clientHello(c *tlsSession, a *App, dir flow.Dir, body []byte) bool
 // serverName takes the first name of the extension.
 func (d *tls) serverName(c *tlsSession, value []byte) {
 	list, ok := takeVector(&value, 2)
-	for ok && len(list) > 3 {
+	for ok && len(list) >= 3 {
 		typ := take(&list, 1)
 		var name []byte
 		if name, ok = takeVector(&list, 2); ok && typ[0] == 0 && c.protoLen == 0 {

@@ -24,6 +24,12 @@ func versionName(version uint16) string {
 		return "TLSv12"
 	case versionTLS13:
 		return "TLSv13"
+	case versionDTLS10:
+		return "DTLSv10"
+	case versionDTLS12:
+		return "DTLSv12"
+	case versionDTLS13:
+		return "DTLSv13"
 	}
 	return ""
 }

@@ -257,7 +257,8 @@ func compareServices(z *zeekScore, name string, conns []zeekRow, ours map[string
 	for _, c := range conns {
 		var want []string
 		for s := range strings.SplitSeq(c["service"], ",") {
-			if s == "dns" || s == "http" || s == "ssl" {
+			switch s {
+			case "dns", "http", "ssl", "socks", "websocket":
 				want = append(want, s)
 			}
 		}

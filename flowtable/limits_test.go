@@ -200,6 +200,7 @@ func (nop) Ack(*flow.Tuple, *int32, flow.Dir, flow.Time, uint32) (int, uint64, f
 func (nop) Next(*int32, flow.Dir) (uint32, bool)                                   { return 0, false }
 func (nop) Unacked(*int32, flow.Dir) bool                                          { return false }
 func (nop) Shift(*int32, flow.Dir, uint32)                                         {}
+func (nop) Reset(*flow.Tuple, *int32, flow.Time)                                   {}
 func (nop) Fin(*flow.Tuple, *int32, flow.Dir, flow.Time) flowtable.Signals         { return 0 }
 func (nop) Flip(*int32)                                                            {}
 func (nop) Datagram(*flow.Tuple, *int32, flow.Dir, *flow.Packet) flowtable.Signals { return 0 }

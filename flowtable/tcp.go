@@ -79,6 +79,9 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 		self.flags |= epFin
 		self.finSeq = end - self.start - 1
 	}
+	if fl&flow.RST != 0 {
+		s.streams.Reset(&e.Tuple, &e.stream, p.TS)
+	}
 	follows := self.follows(p.Seq)
 	acked := false
 	if fl&flow.ACK != 0 {
@@ -520,9 +523,9 @@ func (e *entry[S]) payload(dir flow.Dir) uint64 {
 	default:
 		return 0
 	}
-	// A half-open connection that was reset: the server answered with an
-	// acknowledgment out of another one, which the reset then followed.
-	if ep.prev == synSent && ep.state == reset && e.ends[dir.Reverse()].state == inactive && ep.ack-ep.start > 1 {
+	// The other side acknowledged data of an earlier connection, and was reset: what
+	// its numbers say was never sent here.
+	if ep.prev == synSent && ep.state == reset && e.ends[dir.Reverse()].state == inactive && ep.ack != ep.start && ep.ack != ep.start+1 {
 		return 0
 	}
 	last := uint64(ep.lastWraps)<<32 | uint64(ep.last)
