@@ -103,6 +103,15 @@ func TestHTTPRules(t *testing.T) {
 			name: "much junk before a reply", steps: []step{client("junk\r\n" + strings.Repeat("x", 1020)), none}, want: nil, service: "-",
 		},
 		{
+			// The end of the reply is that of the connection.
+			name: "TLS before a reply", steps: []step{
+				client(tlsRecord(recHandshake, tlsMessage(helloClient, tlsHello(versionTLS12, "", oneSuite, "")))),
+				server("HTTP/1.1 400 Bad\r\n\r\nab"),
+				{dir: flow.ToClient, fin: true},
+			},
+			want: []string{"1 - - - 1.1 400 Bad 0 4"}, service: "-",
+		},
+		{
 			name: "junk on another port", port: 999, steps: []step{client("junk"), none},
 			want: []string{"1 - - - 1.1 204 No 0 0"}, service: "-",
 		},

@@ -163,6 +163,15 @@ func (a *App) handOver(proto uint8) {
 	a.flags = a.flags&^doneBoth | inside
 }
 
+// redetect looks for another protocol in the first bytes of a direction, which
+// turned out not to be of the protocol not. The other direction has shown that it
+// is of none.
+func (s *Shard) redetect(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte, not uint8) {
+	a.proto = 0
+	a.flags = a.flags&^doneBoth | doneToServer<<(dir.Reverse()&1)
+	s.detect(t, a, dir, ts, data, 1<<(not-1))
+}
+
 // nested hands payload on that another protocol carries. The carrier keeps its
 // session, and in it the state in of what it carries; confirmed services become
 // those of the connection. Shard.Close of in is what the carrier owes when it
