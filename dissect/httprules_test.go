@@ -127,6 +127,12 @@ func TestHTTPRules(t *testing.T) {
 			want: []string{"1 POST h / 1.1 200 OK 0 2", "2 POST h / - - - 0 0"}, service: "-",
 		},
 		{
+			name: "HTTP/2", steps: []step{
+				client("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), server("\x00\x00\x06\x04\x00\x00\x00\x00\x00"),
+			},
+			want: []string{"1 PRI - * - - - 0 0"}, service: "-",
+		},
+		{
 			// And finds once more that it is none.
 			name: "only the beginning of a reply to junk", steps: []step{
 				client("junk\r\n"), server("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"), server("cde"),
