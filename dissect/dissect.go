@@ -205,6 +205,25 @@ const (
 	protoWebSocket
 )
 
+// firstCarrier is the value in App.services of the first tunnel protocol: they
+// have no dissector.
+const firstCarrier = 32 - uint8(flow.NumCarriers)
+
+// Carries says that the connection carries a tunnel, which is a service of it.
+func (a *App) Carries(c flow.Carrier) {
+	if c != flow.NoCarrier {
+		a.confirm(firstCarrier + uint8(c))
+	}
+}
+
+// serviceName returns the name of a value of App.services.
+func (s *Shard) serviceName(i uint16) string {
+	if i >= uint16(firstCarrier) {
+		return flow.Carrier(i - uint16(firstCarrier)).String()
+	}
+	return s.protos[i-1].service
+}
+
 // NewShard returns a shard without an output.
 func NewShard(cfg Config) *Shard {
 	if cfg.MaxSession == 0 {
@@ -300,7 +319,7 @@ func (s *Shard) Service(a App) string {
 		return ""
 	}
 	if list>>5 == 0 {
-		return s.protos[list-1].service
+		return s.serviceName(list)
 	}
 	text, ok := s.services[list]
 	if !ok {
@@ -308,7 +327,7 @@ func (s *Shard) Service(a App) string {
 			if text != "" {
 				text += ","
 			}
-			text += s.protos[rest&31-1].service
+			text += s.serviceName(rest & 31)
 		}
 		s.services[list] = text
 	}

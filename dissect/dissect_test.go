@@ -188,6 +188,28 @@ func TestServices(t *testing.T) {
 	}
 }
 
+// A tunnel is a service beside others; no tunnel is none.
+func TestCarries(t *testing.T) {
+	s := NewShard(Config{})
+	for c := range flow.NumCarriers {
+		var a App
+		a.Carries(c)
+		if got := s.Service(a); got != c.String() {
+			t.Errorf("Service = %q, want %q", got, c)
+		}
+		a.Carries(flow.NoCarrier)
+		a.confirm(protoDNS)
+		a.Carries(c)
+		want := "dns"
+		if c != flow.NoCarrier {
+			want = c.String() + ",dns"
+		}
+		if got := s.Service(a); got != want {
+			t.Errorf("Service = %q, want %q", got, want)
+		}
+	}
+}
+
 func TestConfigValidate(t *testing.T) {
 	tests := []struct {
 		cfg Config

@@ -82,6 +82,7 @@ func (x *streams) Flip(s *stream) { x.pool.Flip(&s.order) }
 
 // Datagram implements flowtable.Streams.
 func (x *streams) Datagram(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packet) flowtable.Signals {
+	s.app.Carries(p.Carries)
 	if !s.app.Wants(dir) {
 		return 0
 	}
