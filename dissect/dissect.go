@@ -43,6 +43,7 @@ const (
 	reversed                 // the client is the one that answers
 	inside                   // the payload is that of a tunnel inside the connection
 	midstream                // the beginning of the connection was not seen
+	banner                   // one side has sent a banner of SSH
 
 	doneBoth = doneToServer | doneToClient
 )
@@ -171,21 +172,41 @@ type entry struct {
 // port alone is enough for the later ones, so the ones that know their bytes
 // come first. App.proto is the index in it plus 1.
 func protocols(s *Shard) []entry {
-	secure := newTLS(s)
+	secure, talk := newTLS(s), newUpgrade(s)
 	return []entry{
 		{dissector: secure, service: "ssl", whole: true, tcp: detectTLS},
+		{dissector: ssh{s}, service: "ssh", whole: true, tcp: detectSSH},
 		{dissector: newHTTP(s), service: "http", whole: true, tcp: detectHTTP},
 		{dissector: newDNS(s), service: "dns", tcp: detectDNSStream, udp: detectDNSDatagram},
 		{dissector: dtls{secure}, service: "dtls", udp: detectDTLS, later: true},
+		{dissector: talk, service: "ftp", whole: true, tcp: detectUpgrade},
+		{dissector: talk, service: "smtp"},
+		{dissector: talk, service: "pop3"},
+		{dissector: talk, service: "imap"},
+		{dissector: talk, service: "irc"},
+		{dissector: talk, service: "xmpp"},
+		{dissector: talk, service: "mysql"},
+		{dissector: talk, service: "rdp"},
+		{dissector: newGSI(s)},
 	}
 }
 
 // The values of App.proto.
 const (
 	protoTLS = 1 + iota
+	protoSSH
 	protoHTTP
 	protoDNS
 	protoDTLS
+	protoFTP
+	protoSMTP
+	protoPOP3
+	protoIMAP
+	protoIRC
+	protoXMPP
+	protoMySQL
+	protoRDP
+	protoGSI
 )
 
 // NewShard returns a shard without an output.

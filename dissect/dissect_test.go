@@ -395,7 +395,12 @@ func TestGarbage(t *testing.T) {
 			seeds = append(seeds, st.data)
 		}
 	}
-	ports := []uint16{53, 80, 443, 137, 9999}
+	for _, tc := range upgradeCases() {
+		for _, st := range append(tc.before, gsiSteps()...) {
+			seeds = append(seeds, st.data)
+		}
+	}
+	ports := []uint16{53, 80, 443, 137, 9999, 21, 25, 110, 143, 3306, 3389, 5222, 6667}
 	for range 3000 {
 		proto := uint8(flow.TCP)
 		if r.IntN(3) == 0 {
