@@ -104,24 +104,29 @@ func (d *gsi) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []b
 	a.flags |= doneBoth
 }
 
-// message takes a line. It reports whether more tokens may come.
+// message takes a line. It reports whether more tokens may come. Commands are
+// known in capitals only, as by Zeek.
 func (d *gsi) message(t *flow.Tuple, c *gsiSession, dir flow.Dir, ts flow.Time, line []byte) bool {
 	var token []byte
 	more := true
 	if dir == flow.ToServer {
 		cmd, rest := firstWord(line)
-		if !isWord(cmd, "ADAT") {
+		switch string(cmd) {
+		case "ADAT":
+			token = rest
+		case "AUTH":
+			return false // all begins anew
+		default:
 			return true
 		}
-		token = rest
 	} else {
 		code, _ := reply(line)
 		switch code {
-		case 232, 234, 421, 431, 500, 501, 503, 535:
+		case 232, 234, 421, 431, 500, 501, 503, 535, 631, 632, 633:
 			return false // the exchange is complete, or was refused
 		case 235:
 			more = false
-		case 335:
+		case 334, 335:
 		default:
 			return true
 		}
@@ -135,14 +140,18 @@ func (d *gsi) message(t *flow.Tuple, c *gsiSession, dir flow.Dir, ts flow.Time, 
 	n, err := base64.StdEncoding.Decode(d.token[:cap(d.token)], token)
 	if err != nil {
 		d.s.stats.Violations++
-		return more // as if there had been none
+		n = 0
 	}
 	data := d.token[:n]
 	if dir == flow.ToServer && !c.begun {
-		if c.begun = true; n == 0 || data[0] < recChange || data[0] > recData {
-			return false // a token of another mechanism
+		// A token of another mechanism is no record of that length.
+		c.begun = true
+		if n < 5 || data[0] != recHandshake || n-5 != int(be16(data, 3)) {
+			return false
 		}
 	}
-	d.s.Stream(t, &c.inner, dir, ts, data)
+	if n > 0 { // not one that cannot be decoded, which is as if it was not there
+		d.s.Stream(t, &c.inner, dir, ts, data)
+	}
 	return more && c.inner.flags&doneBoth != doneBoth
 }

@@ -41,8 +41,8 @@ type upgradeSession struct {
 	n       [2]uint8  // how much there is of line
 	skip    [2]bool   // the line began in a gap
 	lines   uint8
-	asked   uint8 // what the client asked for last
-	idLen   uint8
+	asked   uint8  // what the client asked for last
+	idLen   uint8  // of id; of other protocols than IMAP bits of what was seen
 	pending uint16 // the code of the reply whose last line is still to come
 	id      [maxTag]byte
 	line    [2][linePart]byte
@@ -54,7 +54,7 @@ const (
 	askedTLS
 	askedTokens
 	askedUser
-	askedHello
+	askedHello // or anything else
 )
 
 type upgrade struct {
@@ -283,7 +283,7 @@ func (c *upgradeSession) text(t *flow.Tuple, a *App, dir flow.Dir, data []byte) 
 	case protoIMAP:
 		what = c.imap(a, dir, line)
 	case protoIRC:
-		what = c.irc(a, dir, line)
+		what = c.irc(t, a, dir, line)
 	}
 	return end + 1, what
 }
@@ -330,13 +330,18 @@ func (c *upgradeSession) ftp(t *flow.Tuple, a *App, dir flow.Dir, line []byte) o
 		case isWord(cmd, "USER"):
 			c.asked = askedUser
 		case known && isWord(cmd, "AUTH"):
-			mechanism, _ := firstWord(rest)
-			switch {
-			case isWord(mechanism, "GSSAPI"):
+			// Zeek follows these two, and only in capitals.
+			switch string(rest) {
+			case "GSSAPI":
 				c.asked = askedTokens
-			case isWord(mechanism, "TLS"), isWord(mechanism, "SSL"), isWord(mechanism, "TLS-C"), isWord(mechanism, "TLS-P"):
+			case "TLS":
 				c.asked = askedTLS
+			default:
+				c.asked = askedNothing
 			}
+		}
+		if known && len(cmd) >= 3 {
+			a.confirm(protoFTP)
 		}
 		return goOn
 	}
@@ -349,28 +354,24 @@ func (c *upgradeSession) ftpReply(a *App, known bool, line []byte) outcome {
 	code, last := reply(line)
 	if c.pending != 0 {
 		// Lines inside a reply may be anything.
-		if code != int(c.pending) || !last || len(line) > 3 && line[3] != ' ' {
+		if code != int(c.pending) || len(line) < 4 || line[3] != ' ' {
 			return goOn
 		}
-	} else if code == 0 || len(line) > 3 && line[3] != ' ' && line[3] != '-' {
+	} else if code < 100 || len(line) > 3 && line[3] != ' ' && line[3] != '-' {
 		a.retract(protoFTP)
 		return giveUp
 	}
-	if known || c.asked == askedUser && (code == 230 || code == 331) {
+	if !known && c.asked == askedUser && (code == 230 || code == 331) {
 		a.confirm(protoFTP)
 	}
 	if c.pending = 0; !last {
 		c.pending = uint16(code)
 		return goOn
 	}
-	asked := c.asked
-	if known {
-		c.asked = askedNothing
-	}
 	switch {
-	case code == 234 && asked == askedTLS:
+	case code == 234 && c.asked == askedTLS:
 		return secured
-	case (code == 234 || code == 334) && asked == askedTokens:
+	case code == 334 && c.asked == askedTokens:
 		return tokens
 	}
 	return goOn
@@ -457,7 +458,10 @@ func (c *upgradeSession) imap(a *App, dir flow.Dir, line []byte) outcome {
 	return goOn
 }
 
-func (c *upgradeSession) irc(a *App, dir flow.Dir, line []byte) outcome {
+// irc confirms IRC on its own ports by what a client says. Elsewhere it takes a
+// name, a user and a server's reply.
+func (c *upgradeSession) irc(t *flow.Tuple, a *App, dir flow.Dir, line []byte) outcome {
+	known := a.flags&inside == 0 && upgradePort(t.Dport) == protoIRC
 	first, rest := firstWord(line)
 	if len(first) > 0 && first[0] == ':' {
 		first, _ = firstWord(rest)
@@ -466,12 +470,20 @@ func (c *upgradeSession) irc(a *App, dir flow.Dir, line []byte) outcome {
 		switch {
 		case isWord(first, "STARTTLS"):
 			c.asked = askedTLS
-		case isWord(first, "NICK"), isWord(first, "USER"), isWord(first, "JOIN"), isWord(first, "PRIVMSG"):
+		case isWord(first, "NICK"):
+			c.idLen |= 1
+		case isWord(first, "USER"):
+			c.idLen |= 2
+		case isWord(first, "JOIN"), isWord(first, "PRIVMSG"):
+		default:
+			return goOn
+		}
+		if known {
 			a.confirm(protoIRC)
 		}
 		return goOn
 	}
-	if code, _ := reply(first); code != 0 && len(first) == 3 {
+	if code, _ := reply(first); code != 0 && len(first) == 3 && (known || c.idLen == 3) {
 		a.confirm(protoIRC)
 		switch {
 		case code == 670 && c.asked == askedTLS:
