@@ -54,7 +54,8 @@ const (
 	askedTLS
 	askedTokens
 	askedUser
-	askedHello // or anything else
+	askedLogin
+	askedHello
 )
 
 type upgrade struct {
@@ -391,7 +392,11 @@ func (c *upgradeSession) smtp(a *App, dir flow.Dir, line []byte) outcome {
 		return goOn
 	}
 	code, last := reply(line)
-	if code == 0 || !last {
+	if code < 100 || code > 599 { // as for Zeek, not SMTP after all
+		a.retract(protoSMTP)
+		return giveUp
+	}
+	if !last {
 		return goOn
 	}
 	asked := c.asked
@@ -408,23 +413,31 @@ func (c *upgradeSession) pop3(a *App, dir flow.Dir, line []byte) outcome {
 		switch {
 		case isWord(cmd, "STLS"):
 			c.asked = askedTLS
-		case isWord(cmd, "USER"), isWord(cmd, "APOP"), isWord(cmd, "AUTH"):
+		case isWord(cmd, "USER"), isWord(cmd, "CAPA"):
 			c.asked = askedUser
+		case isWord(cmd, "PASS"), isWord(cmd, "APOP"):
+			c.asked = askedLogin
 		default:
-			c.asked = askedHello
+			c.asked = askedNothing
 		}
 		return goOn
 	}
+	if !isWord(cmd, "+OK") {
+		if isWord(cmd, "-ERR") {
+			c.asked = askedNothing
+		}
+		return goOn // perhaps a line inside a reply
+	}
 	asked := c.asked
-	switch ok := isWord(cmd, "+OK"); {
-	case ok && asked == askedTLS:
+	c.asked = askedNothing
+	switch asked {
+	case askedTLS:
 		a.confirm(protoPOP3)
 		return secured
-	case ok && asked == askedUser:
+	case askedUser:
 		a.confirm(protoPOP3)
+	case askedLogin:
 		return giveUp
-	case ok || isWord(cmd, "-ERR"):
-		c.asked = askedNothing
 	}
 	return goOn
 }
@@ -522,17 +535,16 @@ func (c *upgradeSession) tag(a *App, dir flow.Dir, data []byte) (int, outcome) {
 		tag = tag[:i]
 	}
 	switch {
-	case string(tag) == "stream:stream":
-		// Both begin with one.
-		if c.idLen |= 1 << (dir & 1); c.idLen == 3 {
-			a.confirm(protoXMPP)
-		}
+	case dir == flow.ToServer && string(tag) == "stream:stream":
+		a.confirm(protoXMPP)
 	case dir == flow.ToServer && string(tag) == "starttls":
 		c.asked = askedTLS
 	case dir == flow.ToClient && string(tag) == "proceed" && c.asked == askedTLS:
 		return end + 1, secured
-	case dir == flow.ToServer && string(tag) == "auth", dir == flow.ToClient && string(tag) == "failure":
-		return end + 1, giveUp
+	}
+	switch string(tag) {
+	case "success", "message", "presence", "db:result", "db:verify":
+		return end + 1, giveUp // beyond the point where TLS may begin
 	}
 	return end + 1, goOn
 }

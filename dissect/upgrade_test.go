@@ -44,59 +44,64 @@ func upgradeCases() map[string]upgradeCase {
 		"SMTP in small letters and many lines": {587, []step{
 			s("220-mx.example\r\n220 ESMTP\r\n"), c("ehlo a\r\n"), s("250 x\r\n"), c("starttls\r\n"), s("220-wait\r\n220 go\r\n"),
 		}, "smtp", true},
-		"SMTP for Exchange":        {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 X-ANONYMOUSTLS\r\n"), c("X-ANONYMOUSTLS\r\n"), s("220 go\r\n")}, "smtp", true},
-		"SMTP on another port":     {2525, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", true},
-		"SMTP with a dash":         {2525, []step{s("220-mx\r\n220 y\r\n"), c("HELO a\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", true},
-		"SMTP refuses":             {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("454 no\r\n")}, "smtp", false},
-		"SMTP is not asked":        {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("NOOP\r\n"), s("220 go\r\n")}, "smtp", false},
-		"SMTP behind a mail":       {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("DATA\r\n"), s("354 go\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", false},
-		"SMTP refuses, then not":   {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("454 no\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", true},
-		"SMTP with only a client":  {25, []step{c("EHLO a\r\nMAIL FROM:<a>\r\n")}, "smtp", false},
-		"SMTP with a long line":    {25, []step{s("220 " + strings.Repeat("x", 3000) + "\r\n"), c("EHLO " + strings.Repeat("y", 200) + "\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", true},
-		"SMTP with a gap":          {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250-x\r\n"), {dir: flow.ToClient, gap: 20}, s("0 y\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", true},
-		"SMTP with endless lines":  {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s(strings.Repeat("250-x\r\n", maxLines) + "250 x\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", false},
-		"a greeting without words": {9999, []step{s("220 hello\r\n"), c("whatever\r\n"), s("220 go\r\n")}, "", false},
-		"a number like a greeting": {9999, []step{s("2200 hello\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "", false},
-		"FTP":                      {21, []step{s("220 (vsFTPd)\r\n"), c("FEAT\r\n"), s("211-Features:\r\n EPRT\r\n211 End\r\n"), c("AUTH TLS\r\n"), s("234 Proceed.\r\n")}, "ftp", true},
-		"FTP with SSL":             {21, []step{s("220 x\r\n"), c("AUTH SSL\r\n"), s("234 Proceed.\r\n")}, "ftp", false},
-		"FTP in small letters":     {21, []step{s("220 x\r\n"), c("auth TLS\r\n"), s("234 Proceed.\r\n")}, "ftp", true},
-		"FTP refuses":              {21, []step{s("220 x\r\n"), c("AUTH TLS\r\n"), s("530 no.\r\n")}, "ftp", false},
-		"FTP on another port":      {2121, []step{s("220 x\r\n"), c("USER a\r\n"), s("331 x\r\n"), c("PASS b\r\n"), s("230 x\r\n")}, "ftp", false},
-		"FTP without a user":       {2121, []step{s("220 x\r\n"), c("AUTH TLS\r\n"), s("234 Proceed.\r\n")}, "", false},
-		"FTP with bad codes":       {21, []step{s("220 x\r\n"), c("USER a\r\n"), s("331 x\r\n"), c("PASV\r\n"), s("99 x\r\n")}, "", false},
-		"FTP without a space":      {21, []step{s("220 x\r\n"), c("USER a\r\n"), s("331_x\r\n")}, "", false},
-		"FTP with lines inside":    {21, []step{s("220-x\r\n \r\nwelcome\r\n220-\r\n220\r\n221 y\r\n220 z\r\n"), c("USER a\r\n"), s("331\r\n")}, "ftp", false},
-		"POP3":                     {110, []step{s("+OK ready\r\n"), c("CAPA\r\n"), s("+OK\r\nSTLS\r\n.\r\n"), c("STLS\r\n"), s("+OK begin\r\n")}, "pop3", true},
-		"POP3 refuses":             {110, []step{s("+OK ready\r\n"), c("STLS\r\n"), s("-ERR\r\n")}, "", false},
-		"POP3 without TLS":         {110, []step{s("+OK ready\r\n"), c("USER a\r\n"), s("+OK\r\n"), c("PASS b\r\n"), s("+OK\r\n")}, "pop3", false},
-		"IMAP":                     {143, []step{s("* OK ready\r\n"), c("a1 CAPABILITY\r\n"), s("* CAPABILITY IMAP4rev1\r\na1 OK\r\n"), c("a2 STARTTLS\r\n"), s("* x\r\na2 OK begin\r\n")}, "imap", true},
-		"IMAP refuses":             {143, []step{s("* OK ready\r\n"), c("a2 STARTTLS\r\n"), s("a2 BAD no\r\n")}, "imap", false},
-		"IMAP with another tag":    {143, []step{s("* OK ready\r\n"), c("a2 STARTTLS\r\n"), s("a1 OK\r\n")}, "imap", false},
-		"IMAP logs in":             {143, []step{s("* OK ready\r\n"), c("a1 LOGIN a b\r\n"), s("a1 OK\r\n"), c("a2 STARTTLS\r\n"), s("a2 OK\r\n")}, "imap", false},
-		"IMAP on another port":     {1143, []step{s("* OK ready\r\n"), c("a2 STARTTLS\r\n"), s("a2 OK\r\n")}, "", false},
-		"IRC":                      {6667, []step{s(":irc.example NOTICE * :hi\r\n"), c("CAP LS\r\nSTARTTLS\r\n"), s(":irc.example 670 * :STARTTLS successful\r\n")}, "irc", true},
-		"IRC refuses":              {6669, []step{c("STARTTLS\r\n"), s(":irc.example 691 * :no\r\n")}, "irc", false},
-		"IRC registers":            {6667, []step{c("NICK a\r\nUSER a\r\n"), s(":irc.example 001 a :Welcome\r\n"), c("STARTTLS\r\n"), s(":irc.example 670 a :go\r\n")}, "irc", false},
-		"IRC on another port":      {7000, []step{c("NICK a\r\nUSER a\r\nSTARTTLS\r\n"), s(":irc.example 670 a :go\r\n")}, "irc", true},
-		"IRC without a user":       {7000, []step{c("NICK a\r\nSTARTTLS\r\n"), s(":irc.example 670 a :go\r\n")}, "", false},
-		"XMPP":                     {5222, []step{c(xmppClient), s(xmppServer), c(xmppStart), s(xmppProceed)}, "xmpp", true},
-		"XMPP between servers":     {5269, []step{c(xmppClient), s(xmppServer), c("<starttls>"), s("<proceed/>")}, "xmpp", true},
-		"XMPP on another port":     {5280, []step{c(xmppClient), s(xmppServer), c(xmppStart), s(xmppProceed)}, "xmpp", true},
-		"XMPP is not asked":        {5222, []step{c(xmppClient), s(xmppServer + xmppProceed)}, "xmpp", false},
-		"XMPP refuses":             {5222, []step{c(xmppClient), s(xmppServer), c(xmppStart), s("<failure/>"), s(xmppProceed)}, "xmpp", false},
-		"XMPP with a gap":          {5222, []step{c(xmppClient), s(xmppServer), {dir: flow.ToClient, gap: 1}, c(xmppStart), s(xmppProceed)}, "xmpp", false},
-		"XML of something else":    {5280, []step{c("<?xml version='1.0'?><x/>"), s("<y/>")}, "", false},
-		"MySQL":                    {3306, []step{s(mysqlGreeting), c(mysqlSSL)}, "mysql", true},
-		"MySQL without TLS":        {3306, []step{s(mysqlGreeting), c(mysqlPlain)}, "mysql", false},
-		"MySQL refuses":            {3306, []step{s("\x17\x00\x00\x00\xff\x10\x04Too many connections")}, "", false},
-		"MySQL without a greeting": {3306, []step{c(mysqlSSL)}, "", false},
-		"MySQL on another port":    {3307, []step{s(mysqlGreeting), c(mysqlSSL)}, "", false},
-		"RDP":                      {3389, []step{c(rdpRequest), s(rdpConfirm)}, "", true},
-		"RDP on another port":      {13389, []step{c(rdpCookie), s(rdpConfirm)}, "", true},
-		"RDP without a cookie":     {13389, []step{c(rdpRequest), s(rdpConfirm)}, "", false},
-		"RDP without TLS":          {3389, []step{c(rdpCookie), s(rdpConfirm), c(rdpData)}, "rdp", false},
-		"RDP with a bad length":    {3389, []step{c("\x03\x00\x00\x06\x02\xe0\x00"), s(rdpConfirm)}, "", false},
-		"RDP of something else":    {3389, []step{c("hello hello")}, "", false},
+		"SMTP for Exchange":          {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 X-ANONYMOUSTLS\r\n"), c("X-ANONYMOUSTLS\r\n"), s("220 go\r\n")}, "smtp", true},
+		"SMTP on another port":       {2525, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", true},
+		"SMTP with a dash":           {2525, []step{s("220-mx\r\n220 y\r\n"), c("HELO a\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", true},
+		"SMTP refuses":               {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("454 no\r\n")}, "smtp", false},
+		"SMTP is not asked":          {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("NOOP\r\n"), s("220 go\r\n")}, "smtp", false},
+		"SMTP behind a mail":         {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("DATA\r\n"), s("354 go\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", false},
+		"SMTP refuses, then not":     {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("454 no\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", true},
+		"SMTP with only a client":    {25, []step{c("EHLO a\r\nMAIL FROM:<a>\r\n")}, "smtp", false},
+		"SMTP with a long line":      {25, []step{s("220 " + strings.Repeat("x", 3000) + "\r\n"), c("EHLO " + strings.Repeat("y", 200) + "\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", true},
+		"SMTP without codes":         {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("hello\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "", false},
+		"SMTP with a gap":            {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250-x\r\n"), {dir: flow.ToClient, gap: 20}, s("0 y\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", true},
+		"SMTP with endless lines":    {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s(strings.Repeat("250-x\r\n", maxLines) + "250 x\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", false},
+		"a greeting without words":   {9999, []step{s("220 hello\r\n"), c("whatever\r\n"), s("220 go\r\n")}, "", false},
+		"a number like a greeting":   {9999, []step{s("2200 hello\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "", false},
+		"FTP":                        {21, []step{s("220 (vsFTPd)\r\n"), c("FEAT\r\n"), s("211-Features:\r\n EPRT\r\n211 End\r\n"), c("AUTH TLS\r\n"), s("234 Proceed.\r\n")}, "ftp", true},
+		"FTP with SSL":               {21, []step{s("220 x\r\n"), c("AUTH SSL\r\n"), s("234 Proceed.\r\n")}, "ftp", false},
+		"FTP in small letters":       {21, []step{s("220 x\r\n"), c("auth TLS\r\n"), s("234 Proceed.\r\n")}, "ftp", true},
+		"FTP refuses":                {21, []step{s("220 x\r\n"), c("AUTH TLS\r\n"), s("530 no.\r\n")}, "ftp", false},
+		"FTP on another port":        {2121, []step{s("220 x\r\n"), c("USER a\r\n"), s("331 x\r\n"), c("PASS b\r\n"), s("230 x\r\n")}, "ftp", false},
+		"FTP without a user":         {2121, []step{s("220 x\r\n"), c("AUTH TLS\r\n"), s("234 Proceed.\r\n")}, "", false},
+		"FTP with bad codes":         {21, []step{s("220 x\r\n"), c("USER a\r\n"), s("331 x\r\n"), c("PASV\r\n"), s("99 x\r\n")}, "", false},
+		"FTP without a space":        {21, []step{s("220 x\r\n"), c("USER a\r\n"), s("331_x\r\n")}, "", false},
+		"FTP with lines inside":      {21, []step{s("220-x\r\n \r\nwelcome\r\n220-\r\n220\r\n221 y\r\n220 z\r\n"), c("USER a\r\n"), s("331\r\n")}, "ftp", false},
+		"POP3":                       {110, []step{s("+OK ready\r\n"), c("CAPA\r\n"), s("+OK\r\nSTLS\r\n.\r\n"), c("STLS\r\n"), s("+OK begin\r\n")}, "pop3", true},
+		"POP3 refuses":               {110, []step{s("+OK ready\r\n"), c("STLS\r\n"), s("-ERR\r\n")}, "", false},
+		"POP3 without TLS":           {110, []step{s("+OK ready\r\n"), c("USER a\r\n"), s("+OK\r\n"), c("PASS b\r\n"), s("+OK\r\n")}, "pop3", false},
+		"POP3 asks in vain":          {110, []step{s("+OK ready\r\n"), c("STLS\r\n"), s("-ERR\r\n"), c("NOOP\r\n"), s("+OK\r\n")}, "", false},
+		"IMAP":                       {143, []step{s("* OK ready\r\n"), c("a1 CAPABILITY\r\n"), s("* CAPABILITY IMAP4rev1\r\na1 OK\r\n"), c("a2 STARTTLS\r\n"), s("* x\r\na2 OK begin\r\n")}, "imap", true},
+		"IMAP refuses":               {143, []step{s("* OK ready\r\n"), c("a2 STARTTLS\r\n"), s("a2 BAD no\r\n")}, "imap", false},
+		"IMAP with another tag":      {143, []step{s("* OK ready\r\n"), c("a2 STARTTLS\r\n"), s("a1 OK\r\n")}, "imap", false},
+		"IMAP logs in":               {143, []step{s("* OK ready\r\n"), c("a1 LOGIN a b\r\n"), s("a1 OK\r\n"), c("a2 STARTTLS\r\n"), s("a2 OK\r\n")}, "imap", false},
+		"IMAP on another port":       {1143, []step{s("* OK ready\r\n"), c("a2 STARTTLS\r\n"), s("a2 OK\r\n")}, "", false},
+		"IRC":                        {6667, []step{s(":irc.example NOTICE * :hi\r\n"), c("CAP LS\r\nSTARTTLS\r\n"), s(":irc.example 670 * :STARTTLS successful\r\n")}, "irc", true},
+		"IRC refuses":                {6669, []step{c("STARTTLS\r\n"), s(":irc.example 691 * :no\r\n")}, "irc", false},
+		"IRC registers":              {6667, []step{c("NICK a\r\nUSER a\r\n"), s(":irc.example 001 a :Welcome\r\n"), c("STARTTLS\r\n"), s(":irc.example 670 a :go\r\n")}, "irc", false},
+		"IRC on another port":        {7000, []step{c("NICK a\r\nUSER a\r\nSTARTTLS\r\n"), s(":irc.example 670 a :go\r\n")}, "irc", true},
+		"IRC without a user":         {7000, []step{c("NICK a\r\nSTARTTLS\r\n"), s(":irc.example 670 a :go\r\n")}, "", false},
+		"XMPP":                       {5222, []step{c(xmppClient), s(xmppServer), c(xmppStart), s(xmppProceed)}, "xmpp", true},
+		"XMPP between servers":       {5269, []step{c(xmppClient), s(xmppServer), c("<starttls>"), s("<proceed/>")}, "xmpp", true},
+		"XMPP on another port":       {5280, []step{c(xmppClient), s(xmppServer), c(xmppStart), s(xmppProceed)}, "xmpp", true},
+		"XMPP is not asked":          {5222, []step{c(xmppClient), s(xmppServer + xmppProceed)}, "xmpp", false},
+		"XMPP refuses":               {5222, []step{c(xmppClient), s(xmppServer), c(xmppStart), s("<failure/>")}, "xmpp", false},
+		"XMPP logs in":               {5222, []step{c(xmppClient), s(xmppServer), c("<auth>x</auth>"), s("<success/>"), c(xmppStart), s(xmppProceed)}, "xmpp", false},
+		"XMPP between servers, late": {5269, []step{c(xmppClient), s(xmppServer), c("<db:result>k</db:result>" + xmppStart), s(xmppProceed)}, "xmpp", false},
+		"XMPP of a client alone":     {5222, []step{c(xmppClient)}, "xmpp", false},
+		"XMPP with a gap":            {5222, []step{c(xmppClient), s(xmppServer), {dir: flow.ToClient, gap: 1}, c(xmppStart), s(xmppProceed)}, "xmpp", false},
+		"XML of something else":      {5280, []step{c("<?xml version='1.0'?><x/>"), s("<y/>")}, "", false},
+		"MySQL":                      {3306, []step{s(mysqlGreeting), c(mysqlSSL)}, "mysql", true},
+		"MySQL without TLS":          {3306, []step{s(mysqlGreeting), c(mysqlPlain)}, "mysql", false},
+		"MySQL refuses":              {3306, []step{s("\x17\x00\x00\x00\xff\x10\x04Too many connections")}, "", false},
+		"MySQL without a greeting":   {3306, []step{c(mysqlSSL)}, "", false},
+		"MySQL on another port":      {3307, []step{s(mysqlGreeting), c(mysqlSSL)}, "", false},
+		"RDP":                        {3389, []step{c(rdpRequest), s(rdpConfirm)}, "", true},
+		"RDP on another port":        {13389, []step{c(rdpCookie), s(rdpConfirm)}, "", true},
+		"RDP without a cookie":       {13389, []step{c(rdpRequest), s(rdpConfirm)}, "", false},
+		"RDP without TLS":            {3389, []step{c(rdpCookie), s(rdpConfirm), c(rdpData)}, "rdp", false},
+		"RDP with a bad length":      {3389, []step{c("\x03\x00\x00\x06\x02\xe0\x00"), s(rdpConfirm)}, "", false},
+		"RDP of something else":      {3389, []step{c("hello hello")}, "", false},
 	}
 }
 
@@ -114,15 +119,15 @@ func TestUpgrade(t *testing.T) {
 	for name, tc := range upgradeCases() {
 		t.Run(name, func(t *testing.T) {
 			tuple := testTuple(flow.TCP, tc.port)
-			steps := tc.before
-			if tc.tls || tc.service != "ftp" { // which it would not be with such lines
-				steps = append(steps, upgradeHandshake()...)
-			}
+			steps := append(tc.before, upgradeHandshake()...)
 			rows, service := conversation(t, Config{}, tuple, flow.SSL, steps, whole)
 			want, wantService := []string{}, tc.service
 			if tc.tls {
 				want = append(want, upgradedRow)
 				wantService = strings.TrimPrefix(wantService+",ssl", ",")
+			} else {
+				// A handshake is nothing that the protocol may have.
+				_, service = conversation(t, Config{}, tuple, flow.SSL, tc.before, whole)
 			}
 			if diff := cmp.Diff(want, pick(rows, tlsFields...)); diff != "" {
 				t.Errorf("rows differ (-want +got):\n%s", diff)
@@ -159,7 +164,7 @@ func TestUpgradeInOneSegment(t *testing.T) {
 // question, and that nothing more is wanted.
 func TestUpgradeGivesUp(t *testing.T) {
 	for name, steps := range map[string][]step{
-		"POP3 logs in": {server("+OK\r\n"), client("USER a\r\n"), server("+OK\r\n")},
+		"POP3 logs in": {server("+OK\r\n"), client("USER a\r\n"), server("+OK\r\n"), client("PASS b\r\n"), server("+OK\r\n")},
 		"IMAP logs in": {server("* OK\r\n"), client("a LOGIN b c\r\n")},
 		"SMTP's mail":  {server("220 x\r\n"), client("EHLO a\r\nDATA\r\n")},
 		"plain MySQL":  {server(mysqlGreeting), client(mysqlPlain)},
