@@ -77,6 +77,10 @@ bench: ## Measure the sensor, softflowd, nfpcapd and argus in turn (BENCHFLAGS="
 	@$(MAKE) --no-print-directory build
 	PATH="$$PATH:/usr/sbin:/sbin" $(GO) run ./internal/bench $(BENCHFLAGS)
 
+.PHONY: score
+score: build ## Score the sensor against captures with known answers (beside the project)
+	@scripts/score
+
 .PHONY: fuzz
 fuzz: setup ## Run every fuzz target for FUZZTIME (default 1m)
 	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
@@ -89,7 +93,7 @@ fuzz: setup ## Run every fuzz target for FUZZTIME (default 1m)
 
 .PHONY: clean
 clean: ## Remove what was built, generated and measured
-	rm -rf bin .bin .demo .bench
+	rm -rf bin .bin .demo .bench .score
 
 $(GOFUMPT):
 	GOBIN=$(TOOLS) $(GO) install mvdan.cc/gofumpt@$(GOFUMPT_VERSION)

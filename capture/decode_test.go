@@ -72,9 +72,6 @@ type frameTest struct {
 
 func linkTests() []frameTest {
 	le := func(v uint32) []byte { return binary.LittleEndian.AppendUint32(nil, v) }
-	snap := func(org string, t int, p []byte) []byte {
-		return cat([]byte{0xaa, 0xaa, 3}, []byte(org), be16(t), p)
-	}
 	tag := func(id int, t int, p []byte) []byte { return cat(be16(id), be16(t), p) }
 	pppoe := func(proto int, p []byte) []byte {
 		return cat([]byte{0x11, 0, 0, 1}, be16(len(p)+2), be16(proto), p)
@@ -103,7 +100,7 @@ func linkTests() []frameTest {
 		{name: "too many vlans", link: 1, frame: eth(0x8100, tags), reason: capture.LinkDepth},
 		{name: "cut vlan", link: 1, frame: eth(0x8100, zeros(3)), reason: capture.LinkHeader},
 		{name: "vlan arp", link: 1, frame: eth(0x8100, tag(5, 0x0806, zeros(28))), reason: capture.ARP},
-		{name: "vlan with llc and padding", link: 1, frame: eth(0x8100, tag(5, 8+len(plain4()), cat(snap("\x00\x00\x00", 0x0800, plain4()), zeros(9)))), want: vlan(want4(), 5)},
+		{name: "vlan with llc and padding", link: 1, frame: eth(0x8100, tag(5, 8+len(plain4()), cat(snap(0, 0x0800, plain4()), zeros(9)))), want: vlan(want4(), 5)},
 		{name: "vntag", link: 1, frame: eth(0x8926, cat(zeros(4), be16(0x0800), plain4())), want: want4()},
 		{name: "pbb", link: 1, frame: eth(0x88e7, cat(zeros(4), eth(0x0800, plain4()))), want: want4()},
 		{name: "mpls", link: 1, frame: eth(0x8847, cat([]byte{0, 1, 0, 9, 0, 2, 1, 9}, plain4())), want: want4()},
@@ -117,14 +114,14 @@ func linkTests() []frameTest {
 		{name: "pppoe padding", link: 1, frame: eth(0x8864, cat(pppoe(0x0021, ip4(a4, b4, 132, []byte("chunk"))), zeros(9))), want: packet{Src: a4, Dst: b4, Proto: 132, IPLen: 25, PayloadLen: 5, Payload: "chunk"}},
 		{name: "pppoe length 1", link: 1, frame: eth(0x8864, cat([]byte{0x11, 0, 0, 1, 0, 1, 0, 0x21}, plain4())), reason: capture.LinkHeader},
 		{name: "pppoe discovery", link: 1, frame: eth(0x8863, zeros(20)), reason: capture.NotIP},
-		{name: "802.3 snap", link: 1, frame: eth(8+len(plain4()), snap("\x00\x00\x00", 0x0800, plain4())), want: want4()},
-		{name: "802.3 snap bridge tunnel", link: 1, frame: eth(8+len(plain4()), snap("\x00\x00\xf8", 0x0800, plain4())), want: want4()},
-		{name: "802.3 snap cisco", link: 1, frame: eth(30, snap("\x00\x00\x0c", 0x2000, zeros(22))), reason: capture.NotIP},
+		{name: "802.3 snap", link: 1, frame: eth(8+len(plain4()), snap(0, 0x0800, plain4())), want: want4()},
+		{name: "802.3 snap bridge tunnel", link: 1, frame: eth(8+len(plain4()), snap(0xf8, 0x0800, plain4())), want: want4()},
+		{name: "802.3 snap cisco", link: 1, frame: eth(30, snap(0x0c, 0x2000, zeros(22))), reason: capture.NotIP},
 		{name: "802.3 llc ip", link: 1, frame: eth(3+len(plain4()), cat([]byte{6, 6, 3}, plain4())), want: want4()},
 		{name: "802.3 spanning tree", link: 1, frame: eth(38, cat([]byte{0x42, 0x42, 3}, zeros(35))), reason: capture.NotIP},
 		{name: "802.3 novell", link: 1, frame: eth(38, cat([]byte{0xff, 0xff}, zeros(36))), reason: capture.NotIP},
-		{name: "802.3 short", link: 1, frame: eth(38, zeros(2)), reason: capture.LinkHeader},
-		{name: "802.3 cut snap", link: 1, frame: eth(38, []byte{0xaa, 0xaa, 3, 0, 0}), reason: capture.LinkHeader},
+		{name: "802.3 short", link: 1, frame: eth(2, zeros(2)), reason: capture.LinkHeader},
+		{name: "802.3 cut snap", link: 1, frame: eth(5, []byte{0xaa, 0xaa, 3, 0, 0}), reason: capture.LinkHeader},
 		{name: "raw", link: 101, frame: plain4(), want: want4()},
 		{name: "raw ipv6", link: 101, frame: plain6(), want: want6()},
 		{name: "raw 12", link: 12, frame: plain4(), want: want4()},
@@ -154,13 +151,13 @@ func linkTests() []frameTest {
 		{name: "cisco hdlc short", link: 104, frame: zeros(3), reason: capture.LinkHeader},
 		{name: "sll", link: 113, frame: cat(zeros(14), be16(0x0800), plain4()), want: want4()},
 		{name: "sll vlan", link: 113, frame: cat(zeros(14), be16(0x8100), tag(4, 0x86dd, plain6())), want: vlan(want6(), 4)},
-		{name: "sll 802.2", link: 113, frame: cat(zeros(14), be16(4), snap("\x00\x00\x00", 0x0800, plain4())), want: want4()},
+		{name: "sll 802.2", link: 113, frame: cat(zeros(14), be16(4), snap(0, 0x0800, plain4())), want: want4()},
 		{name: "sll can", link: 113, frame: cat(zeros(14), be16(0x0c), zeros(20)), reason: capture.NotIP},
 		{name: "sll short", link: 113, frame: zeros(15), reason: capture.LinkHeader},
 		{name: "sll2", link: 276, frame: cat(be16(0x0800), zeros(18), plain4()), want: want4()},
 		{name: "sll2 arp", link: 276, frame: cat(be16(0x0806), zeros(18), zeros(28)), reason: capture.ARP},
 		{name: "sll2 short", link: 276, frame: zeros(19), reason: capture.LinkHeader},
-		{name: "fddi", link: 10, frame: cat(zeros(13), snap("\x00\x00\x00", 0x0800, plain4())), want: want4()},
+		{name: "fddi", link: 10, frame: cat(zeros(13), snap(0, 0x0800, plain4())), want: want4()},
 		{name: "fddi short", link: 10, frame: zeros(12), reason: capture.LinkHeader},
 		{name: "nflog", link: 239, frame: cat([]byte{2, 0, 0, 1}, nflog(1, zeros(5)), nflog(9, plain4())), want: want4()},
 		{name: "nflog payload first", link: 239, frame: cat([]byte{2, 0, 0, 1}, nflog(9, ip4(a4, b4, 132, []byte("chunk"))), nflog(1, zeros(5))), want: packet{Src: a4, Dst: b4, Proto: 132, IPLen: 25, PayloadLen: 5, Payload: "chunk"}},
@@ -168,6 +165,7 @@ func linkTests() []frameTest {
 		{name: "nflog bad attribute", link: 239, frame: []byte{2, 0, 0, 1, 3, 0, 1, 0}, reason: capture.LinkHeader},
 		{name: "nflog version", link: 239, frame: []byte{2, 1, 0, 1}, reason: capture.NotIP},
 		{name: "unknown link type", link: 147, frame: zeros(60), reason: capture.LinkType},
+		{name: "unregistered link type", link: 500, frame: zeros(60), reason: capture.LinkType},
 	}
 }
 
@@ -208,7 +206,12 @@ func ipTests() []frameTest {
 		{name: "extension of 4 bytes", link: 101, frame: v6(0, zeros(4)), reason: capture.IPHeaderLen},
 		{name: "extension beyond captured", link: 101, frame: v6(0, ext(17, 3), u), cut: 20, reason: capture.TruncatedIP},
 		{name: "extension not captured", link: 101, frame: v6(0, ext(17, 0), u), cut: 17, reason: capture.TruncatedIP},
-		{name: "atomic fragment", link: 101, frame: v6(44, []byte{17, 0, 0, 0, 0, 0, 0, 1}, u), want: plus(want6(), 8)},
+		{name: "atomic fragment", link: 101, frame: v6(44, []byte{17, 0, 0, 0, 0, 0, 0, 1}, u), want: want6()},
+		{name: "atomic fragment among others", link: 101, frame: v6(60, ext(44, 0), []byte{17, 0, 0, 0, 0, 0, 0, 1}, u), want: plus(want6(), 8)},
+		{
+			name: "atomic fragment that is cut", link: 101, frame: v6(44, []byte{17, 0, 0, 0, 0, 0, 0, 1}, u), cut: 3,
+			want: func() packet { w := plus(want6(), 8); w.Payload, w.Flags = "he", flow.Truncated; return w }(),
+		},
 		{name: "ipv6 esp", link: 101, frame: v6(50, zeros(20)), reason: capture.IPv6ESP},
 		{name: "mobility", link: 101, frame: v6(135, zeros(20)), reason: capture.Mobility},
 		{name: "no next header", link: 101, frame: v6(59, zeros(20)), reason: capture.NoNextHeader},

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
-	"strconv"
 
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcap"
@@ -75,7 +74,7 @@ func (fs *filterSet) warn(i *iface, reason string) {
 	}
 	fs.warned[i.number] = true
 	fs.log.Warn("packets of a link type are skipped", slog.String("link_type", linkName(i.number)),
-		slog.Uint64("number", uint64(i.number)), slog.String("reason", reason))
+		slog.String("reason", reason))
 }
 
 // check fails if the expression compiles for none of the link types known from
@@ -93,14 +92,6 @@ func (fs *filterSet) check() error {
 		fs.err = err
 	}
 	return &FilterError{Expr: fs.expr, Err: fs.err}
-}
-
-// linkName returns libpcap's name of a link type, or its number.
-func linkName(link uint32) string {
-	if name := pcap.DatalinkValToName(int(dlt(link))); name != "" {
-		return name
-	}
-	return strconv.FormatUint(uint64(link), 10)
 }
 
 // dlt converts the number of a link type in files to that in libpcap's API,

@@ -58,7 +58,7 @@ type datagram struct {
 	older, newr int32 // datagrams by age; newr also links the free ones
 	units       int32
 	have, total int32 // bytes; total is -1 until the last fragment came
-	hdr         int32
+	hdr         int32 // length of the headers that the datagram gets
 	proto       uint8
 	dead        bool // overlapped, its fragments are dropped until it times out
 }
@@ -95,7 +95,11 @@ func (d *decoder) fragment(p *flow.Packet, f *fragment) Reason {
 		}
 		f.size &^= 7
 	}
-	if f.size == 0 || f.off+f.size > 0xffff {
+	most := 0xffff - f.hdr // so that the datagram's length fits into its header
+	if f.key.v6 {
+		most += 40
+	}
+	if f.size == 0 || f.off+f.size > most {
 		return FragmentBad
 	}
 	f.data = f.data[:f.size]
@@ -105,16 +109,20 @@ func (d *decoder) fragment(p *flow.Packet, f *fragment) Reason {
 		return r
 	}
 	gram := &s.grams[g]
-	if gram.have != gram.total {
+	n := s.whole(gram)
+	if n == 0 {
 		return Fragment
 	}
 	if d.joins++; d.joins > maxJoins {
 		s.remove(g)
 		return FragmentBad
 	}
-	b := d.block.alloc(int(gram.total))
+	b := d.block.alloc(n)
 	for u := gram.head; u != none; {
 		unit := s.unit(u)
+		if int(unit.off) >= n {
+			break
+		}
 		copy(b[unit.off:], unit.data[:unit.n])
 		u = unit.next
 	}
@@ -145,13 +153,6 @@ func (s *fragments) add(f *fragment, now flow.Time) (int32, Reason) {
 	if gram.dead {
 		return none, FragmentOverlap
 	}
-	end := int32(f.off + f.size)
-	switch {
-	case gram.total >= 0 && (end > gram.total || !f.more && end != gram.total):
-		return none, FragmentBad
-	case !f.more && gram.tail != none && s.unit(gram.tail).end() > int(end):
-		return none, FragmentBad
-	}
 	touches, same := s.compare(gram, f)
 	if touches {
 		s.stats.Overlaps++
@@ -170,12 +171,39 @@ func (s *fragments) add(f *fragment, now flow.Time) (int32, Reason) {
 		return none, FragmentBad
 	}
 	if !f.more {
-		gram.total = end
+		// Of several ends the furthest counts.
+		gram.total = max(gram.total, int32(f.off+f.size))
 	}
-	if f.off == 0 || gram.hdr == 0 {
+	// The datagram gets the headers of the fragment that came first. Only what
+	// follows those of IPv6 is told by the one at the beginning.
+	if gram.hdr == 0 {
 		gram.hdr, gram.proto = int32(f.hdr), f.proto
+	} else if f.key.v6 && f.off == 0 {
+		gram.proto = f.proto
 	}
 	return g, Delivered
+}
+
+// whole returns the length of a datagram that is complete, otherwise 0. One that has
+// bytes beyond its end is as long as the bytes that follow each other without a
+// hole, as in Zeek.
+func (s *fragments) whole(gram *datagram) int {
+	if gram.total < 0 || gram.have < gram.total {
+		return 0
+	}
+	n := 0
+	for i := gram.head; i != none; {
+		u := s.unit(i)
+		if int(u.off) != n {
+			break
+		}
+		n = u.end()
+		i = u.next
+	}
+	if n < int(gram.total) {
+		return 0
+	}
+	return n
 }
 
 // compare tells whether a fragment touches bytes that are already there, and

@@ -5,6 +5,9 @@ package capture_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"io"
+	"runtime"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -39,6 +42,24 @@ func piece6(id int, datagram []byte, from, to int) []byte {
 	return ip6(a6, b6, 44, cat([]byte{17, 0}, be16(frag), be32(uint32(id)), datagram[from:to]))
 }
 
+// piece4tcp makes an IPv4 fragment of a TCP segment.
+func piece4tcp(from, to int) []byte {
+	b := piece4(1, sealed(a4, b4, 6, 16, tcp(5, 80, 0x18, nil, []byte("odd"))), from, to)
+	b[9], b[10], b[11] = 6, 0, 0
+	binary.BigEndian.PutUint16(b[10:], onesum(b[:20]))
+	return b
+}
+
+// withOptions puts four bytes of options into an IPv4 header.
+func withOptions(b []byte) []byte {
+	b = cat(b[:20], []byte{1, 1, 1, 0}, b[20:])
+	b[0]++
+	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+	b[10], b[11] = 0, 0
+	binary.BigEndian.PutUint16(b[10:], onesum(b[:24]))
+	return b
+}
+
 func TestFragments(t *testing.T) {
 	dg := sealed(a4, b4, 17, 6, udp(7, 53, pattern(3000)))
 	dg6 := sealed(a6, b6, 17, 6, udp(7, 53, pattern(3000)))
@@ -66,6 +87,12 @@ func TestFragments(t *testing.T) {
 		}
 		return ip4frag(c4, d4, 4, 9, frag, inner[from:to])
 	}
+	longest := sealed(a4, b4, 17, 6, udp(7, 53, pattern(65507)))
+	longestWant := whole
+	longestWant.IPLen, longestWant.PayloadLen, longestWant.Payload = 65535, 65507, string(pattern(65507))
+	longest6 := sealed(a6, b6, 17, 6, udp(7, 53, pattern(65527)))
+	longest6Want := whole6
+	longest6Want.IPLen, longest6Want.PayloadLen, longest6Want.Payload = 65575, 65527, string(pattern(65527))
 	type frames [][]byte
 	for _, tc := range []struct {
 		name     string
@@ -98,13 +125,55 @@ func TestFragments(t *testing.T) {
 		{name: "other fragment cut", frames: frames{piece4(1, dg, 1480, n)}, cut: 1, rejected: map[string]uint64{"truncated_fragment": 1}},
 		{name: "no payload", frames: frames{ip4frag(a4, b4, 17, 1, 0x2000, nil)}, rejected: map[string]uint64{"bad_fragment": 1}},
 		{name: "beyond 65535", frames: frames{ip4frag(a4, b4, 17, 1, 0x1fff, zeros(16))}, rejected: map[string]uint64{"bad_fragment": 1}},
-		{name: "beyond the end", frames: frames{piece4(1, dg, 1480, n), ip4frag(a4, b4, 17, 1, 0x2000|376, zeros(8))}, rejected: map[string]uint64{"fragment": 1, "bad_fragment": 1}},
-		{name: "second end", frames: frames{piece4(1, dg, 1480, n), ip4frag(a4, b4, 17, 1, 100, zeros(8))}, rejected: map[string]uint64{"fragment": 1, "bad_fragment": 1}},
-		{name: "end before what is there", frames: frames{piece4(1, dg, 1480, 2960), ip4frag(a4, b4, 17, 1, 100, zeros(8))}, rejected: map[string]uint64{"fragment": 1, "bad_fragment": 1}},
+		{name: "no room for the header", frames: frames{ip4frag(a4, b4, 17, 1, 0x1ffd, zeros(8))}, rejected: map[string]uint64{"bad_fragment": 1}},
+		{name: "as long as can be", frames: frames{
+			piece4(1, longest, 0, 32760), piece4(1, longest, 32760, len(longest)),
+		}, want: []packet{longestWant}, rejected: map[string]uint64{"fragment": 1}},
+		{name: "ipv6, as long as can be", frames: frames{
+			piece6(1, longest6, 0, 32760), piece6(1, longest6, 32760, len(longest6)),
+		}, want: []packet{longest6Want}, rejected: map[string]uint64{"fragment": 1}},
+		{name: "second end, further", frames: frames{
+			piece4(1, dg, 0, 1480), ip4frag(a4, b4, 17, 1, 2000/8, dg[2000:2400]), piece4(1, dg, 2400, n), piece4(1, dg, 1480, 2000),
+		}, want: []packet{whole}, rejected: map[string]uint64{"fragment": 3}},
+		{name: "second end, nearer", frames: frames{
+			piece4(1, dg, 0, 1480), piece4(1, dg, 2000, n), ip4frag(a4, b4, 17, 1, 1480/8, dg[1480:1600]), piece4(1, dg, 1480, 2000),
+		}, want: []packet{whole}, rejected: map[string]uint64{"fragment": 3}, overlaps: 1},
+		{name: "bytes beyond the end, in a row", frames: frames{
+			piece4(1, dg, 0, 1480), piece4(1, dg, 1600, 2400), ip4frag(a4, b4, 17, 1, 1480/8, dg[1480:1600]),
+		}, want: []packet{func() packet {
+			w := whole
+			w.IPLen, w.Payload, w.Flags = 20+2400, string(pattern(3000)[:2392]), flow.Reassembled|flow.BadChecksum
+			return w
+		}()}, rejected: map[string]uint64{"fragment": 2}},
+		{name: "bytes beyond the end, behind a hole", frames: frames{
+			piece4(1, dg, 0, 1480), piece4(1, dg, 2000, 2400), ip4frag(a4, b4, 17, 1, 1480/8, dg[1480:1600]),
+		}, want: []packet{func() packet {
+			w := whole
+			w.IPLen, w.Payload, w.Flags = 20+1600, string(pattern(3000)[:1592]), flow.Reassembled|flow.BadChecksum
+			return w
+		}()}, rejected: map[string]uint64{"fragment": 2}},
+		{name: "end before what is there", frames: frames{piece4(1, dg, 1480, 2960), ip4frag(a4, b4, 17, 1, 100, zeros(8))}, rejected: map[string]uint64{"fragment": 2}},
+		{name: "headers of the fragment that came first", frames: frames{
+			piece4(1, dg, 1480, n), withOptions(piece4(1, dg, 0, 1480)),
+		}, want: []packet{whole}, rejected: map[string]uint64{"fragment": 1}},
+		{name: "headers with options", frames: frames{
+			withOptions(piece4(1, dg, 0, 1480)), piece4(1, dg, 1480, n),
+		}, want: []packet{func() packet { w := whole; w.IPLen += 4; return w }()}, rejected: map[string]uint64{"fragment": 1}},
+		{name: "tcp header in pieces", frames: frames{piece4tcp(0, 8), piece4tcp(8, 16), piece4tcp(16, 23)}, want: []packet{{
+			Src: a4, Dst: b4, Proto: 6, Sport: 5, Dport: 80,
+			IPLen: 43, PayloadLen: 3, Payload: "odd", Flags: flow.Reassembled,
+		}}, rejected: map[string]uint64{"fragment": 2}},
+		{name: "ends within the transport header", frames: frames{piece4(1, dg[:7], 0, 4), ip4frag(a4, b4, 6, 1, 0x2000, dg[:8]), ip4frag(a4, b4, 6, 1, 1, dg[8:16])}, rejected: map[string]uint64{"bad_fragment": 1, "fragment": 1, "truncated_header": 1}},
+		{name: "two networks", frames: frames{piece4(1, dg, 0, 1480), ip4frag(a4, d4, 17, 1, 1480/8, dg[1480:])}, rejected: map[string]uint64{"fragment": 2}},
 		{name: "ipv6", frames: frames{piece6(1, dg6, 0, 1480), piece6(1, dg6, 1480, n)}, want: []packet{whole6}, rejected: map[string]uint64{"fragment": 1}},
 		{name: "ipv6 reversed", frames: frames{piece6(1, dg6, 1480, n), piece6(1, dg6, 0, 1480)}, want: []packet{whole6}, rejected: map[string]uint64{"fragment": 1}},
 		{name: "ipv6 duplicate", frames: frames{piece6(1, dg6, 0, 1480), piece6(1, dg6, 0, 1480), piece6(1, dg6, 1480, n)}, want: []packet{whole6}, rejected: map[string]uint64{"fragment": 2}, overlaps: 1},
 		{name: "ipv6 overlap", frames: frames{piece6(1, dg6, 0, 1480), piece6(1, dg6, 1472, 2000), piece6(1, dg6, 1480, n)}, rejected: map[string]uint64{"fragment": 1, "fragment_overlap": 2}, overlaps: 1},
+		{name: "ipv6 duplicate with other bytes", frames: frames{piece6(1, dg6, 0, 1480), piece6(1, other, 0, 1480), piece6(1, dg6, 1480, n)}, rejected: map[string]uint64{"fragment": 1, "fragment_overlap": 2}, overlaps: 1},
+		{name: "ipv6 overlap times out as well", frames: frames{piece6(1, dg6, 0, 1480), piece6(1, dg6, 1472, 2000), piece6(1, dg6, 0, 1480), piece6(1, dg6, 1480, n)}, times: []int64{1e18, 1e18 + 1e9, 1e18 + 300e9, 1e18 + 301e9}, want: []packet{whole6}, rejected: map[string]uint64{"fragment": 2, "fragment_overlap": 1}, overlaps: 1},
+		{name: "ipv6 next header of the one at the beginning", frames: frames{func() []byte { b := piece6(1, dg6, 1480, n); b[40] = 6; return b }(), piece6(1, dg6, 0, 1480)}, want: []packet{whole6}, rejected: map[string]uint64{"fragment": 1}},
+		{name: "ipv6 atomic", frames: frames{piece6(1, dg6, 0, 1480), piece6(1, dg6, 0, n), piece6(1, dg6, 1480, n)}, want: []packet{func() packet { w := whole6; w.Flags = 0; return w }(), whole6}, rejected: map[string]uint64{"fragment": 1}},
+		{name: "ipv6 headers before", frames: frames{ip6(a6, b6, 0, cat([]byte{44, 0, 1, 4, 0, 0, 0, 0}, piece6(1, dg6, 0, 1480)[40:])), ip6(a6, b6, 0, cat([]byte{44, 0, 1, 4, 0, 0, 0, 0}, piece6(1, dg6, 1480, n)[40:]))}, want: []packet{func() packet { w := whole6; w.IPLen += 8; return w }()}, rejected: map[string]uint64{"fragment": 1}},
 		{name: "ipv6 odd length", frames: frames{piece6(1, dg6, 0, 1481)}, rejected: map[string]uint64{"bad_fragment": 1}},
 		{name: "tunnel in fragments", frames: frames{outer(0, 1000), outer(1000, len(inner))}, want: []packet{tunneled}, rejected: map[string]uint64{"fragment": 1}},
 		{name: "fragments in a tunnel", frames: frames{ip4(c4, d4, 4, piece4(1, dg, 0, 1480)), ip4(c4, d4, 4, piece4(1, dg, 1480, n))}, want: []packet{func() packet { w := whole; w.Tunnel = true; return w }()}, rejected: map[string]uint64{"fragment": 1}},
@@ -169,6 +238,55 @@ func TestFragmentFlood(t *testing.T) {
 	s := res.stats.Fragments
 	if s.Bytes > 32<<20 || s.Bytes < 16<<20 || s.Completed != 1 || s.Evicted < 900_000 {
 		t.Errorf("fragments = %+v, want at most 32 MiB in use and the oldest evicted", s)
+	}
+}
+
+// However many datagrams are begun, and with whatever sizes, their memory stays
+// within 32 MiB, that of the index included.
+func TestFragmentMemory(t *testing.T) {
+	used := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	for _, size := range []int{8, 240, 1480} {
+		f := newPcap(101)
+		frame := ip4frag(a4, b4, 17, 0, 0x2000, zeros(size))
+		for i := range 200_000 {
+			binary.BigEndian.PutUint16(frame[4:], uint16(i))
+			binary.BigEndian.PutUint32(frame[12:], uint32(i>>16))
+			f.add(1e18, frame)
+		}
+		before := used()
+		r, err := capture.Open(capture.Config{
+			Inputs: []string{"-"}, Stdin: bytes.NewReader(f.buf), BlockSize: 1 << 16, Blocks: 2,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			b, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Release()
+		}
+		const buffers = 1 << 20 // blocks and what else the reader has
+		if grown := int64(used()) - int64(before); grown > 32<<20+buffers {
+			t.Errorf("fragments of %d bytes: the heap grew by %d bytes", size, grown)
+		}
+		t.Logf("fragments of %d bytes: %d bytes of heap, %d counted", size, int64(used())-int64(before), r.Stats().Fragments.Bytes)
+		if s := r.Stats().Fragments; s.Bytes > 32<<20 || s.Evicted == 0 {
+			t.Errorf("fragments of %d bytes: %+v", size, s)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		runtime.KeepAlive(f)
 	}
 }
 

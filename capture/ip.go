@@ -138,7 +138,13 @@ func (d *decoder) ip6Chain(p *flow.Packet, next uint8, b []byte, n, at int) Reas
 		case extFragment:
 			frag := binary.BigEndian.Uint16(b[2:])
 			if frag&0xfff9 == 0 {
-				break // an atomic fragment is a whole packet
+				// An atomic fragment is a whole packet. Zeek counts it without
+				// this header, as if it had been put together.
+				if len(b) >= n {
+					p.IPLen -= 8
+				}
+				at -= 8
+				break
 			}
 			piece := fragment{
 				key: fragKey{src: p.Src, dst: p.Dst, id: binary.BigEndian.Uint32(b[4:]), v6: true},

@@ -401,7 +401,7 @@ func TestWarnings(t *testing.T) {
 		Inputs: []string{path, write(t, "y.pcap", f.buf)}, Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	for _, want := range []string{
-		`level=WARN msg="packets of a link type are skipped" link_type=BLUETOOTH_HCI_H4 number=187 reason="it is not supported"`,
+		`level=WARN msg="packets of a link type are skipped" link_type="BLUETOOTH_HCI_H4 (187)" reason="it is not supported"`,
 		`level=WARN msg="capture is damaged, what came before is kept" file=` + path + ` offset=100 packets=1`,
 	} {
 		if n := strings.Count(log.String(), want); n != 1 {

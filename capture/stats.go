@@ -25,8 +25,13 @@ const (
 	LinkType
 	// LinkHeader: the capture ends inside the link layer's headers.
 	LinkHeader
-	// LinkDepth: more tags in each other than maxTags.
+	// LinkDepth: more tags, or frames, in each other than any network has.
 	LinkDepth
+	// LinkControl: the link layer's own traffic, such as management, control and
+	// empty frames of 802.11.
+	LinkControl
+	// Encrypted: an 802.11 frame with an encrypted payload.
+	Encrypted
 	// ARP: ARP or RARP.
 	ARP
 	// NotIP: another network protocol than IP.
@@ -84,6 +89,8 @@ func (r Reason) String() string {
 		LinkType:          "link_type",
 		LinkHeader:        "truncated_link",
 		LinkDepth:         "link_depth",
+		LinkControl:       "link_control",
+		Encrypted:         "encrypted_link",
 		ARP:               "arp",
 		NotIP:             "not_ip",
 		TruncatedIP:       "truncated_ip",
@@ -134,6 +141,9 @@ type Stats struct {
 	// Delivered counts frames that became packets; Rejected all others.
 	Delivered uint64
 	Rejected  [NumReasons]uint64
+	// Aggregated counts packets beyond the first of a frame that held several (802.11
+	// A-MSDU). So Delivered + Aggregated packets came out.
+	Aggregated uint64
 	// Tunneled counts the delivered packets that came out of a tunnel.
 	Tunneled  uint64
 	Fragments FragmentStats

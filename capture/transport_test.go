@@ -4,6 +4,7 @@ package capture_test
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -101,7 +102,8 @@ func (tc *frameTest) frameFile() []byte {
 }
 
 func frameTests() []frameTest {
-	return append(append(append(linkTests(), ipTests()...), transportTests()...), tunnelTests()...)
+	return slices.Concat(linkTests(), etherTests(), wanTests(), lanTests(), hostTests(), wlanTests(),
+		ipTests(), transportTests(), tunnelTests())
 }
 
 func TestDecode(t *testing.T) {

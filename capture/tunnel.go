@@ -59,14 +59,17 @@ const (
 	greAck      = 0x0080
 	greVersion  = 0x0007
 
+	greAruba    = 0x8200 // to 0x82f0, each of which says where the frame came from
+	greAruba3   = 0x8300 // to 0x8370
+	greAruba9   = 0x9000
 	grePPP      = 0x880b
 	greEthernet = 0x6558
 	greERSPAN   = 0x88be
 	greERSPAN3  = 0x22eb
 )
 
-// gre opens GRE: version 0 with IP, Ethernet or ERSPAN in it, and version 1, which
-// PPTP uses for PPP.
+// gre opens GRE: version 0 with IP, Ethernet, ERSPAN or Aruba's 802.11 in it, and
+// version 1, which PPTP uses for PPP.
 func (d *decoder) gre(b []byte, n int) Reason {
 	if len(b) < 4 {
 		return TunnelHeader
@@ -133,5 +136,17 @@ func (d *decoder) gre(b []byte, n int) Reason {
 			return r
 		}
 	}
+	if isAruba(proto) {
+		return d.wlan(b, n, false)
+	}
 	return TunnelPayload
+}
+
+// isAruba reports whether a GRE protocol is one with which Aruba's access points
+// send 802.11 frames.
+func isAruba(proto uint16) bool {
+	if proto&0x0f != 0 {
+		return false
+	}
+	return proto&0xff00 == greAruba || proto >= greAruba3 && proto <= greAruba3+0x70 || proto == greAruba9
 }

@@ -43,7 +43,8 @@ const (
 	reversed                 // the client is the one that answers
 	inside                   // the payload is that of a tunnel inside the connection
 	midstream                // the beginning of the connection was not seen
-	banner                   // one side has sent a banner of SSH
+	gaveUp                   // the dissector met what it cannot follow
+	interactive              // the confirmed service is used by people who pause
 
 	doneBoth = doneToServer | doneToClient
 )
@@ -56,6 +57,15 @@ func (a App) Wants(dir flow.Dir) bool { return a.flags>>(dir&1)&1 == 0 }
 // than the packets suggested: what Zeek answers with a flip of the connection
 // ("^"). It is so where the first message of a DNS connection is a reply.
 func (a App) Reversed() bool { return a.flags&reversed != 0 }
+
+// GaveUp reports that a dissector met what Zeek's analyzer cannot follow, which
+// that one notes in the history of the connection ("X"). Not every dissector that
+// stops does: Zeek is silent about a protocol that was mistaken.
+func (a App) GaveUp() bool { return a.flags&gaveUp != 0 }
+
+// Interactive reports that the confirmed service is one of people's sessions,
+// which stay open for long without a packet: Zeek gives SSH and FTP an hour.
+func (a App) Interactive() bool { return a.flags&interactive != 0 }
 
 // Midstream tells the dissectors, before any payload, that the connection's first
 // packet was not its first (TCP without a SYN). As in Zeek, only protocols whose
@@ -157,7 +167,7 @@ type dissector interface {
 // entry is one protocol of a shard.
 type entry struct {
 	dissector
-	service string
+	service string // empty where it is not one that is shown
 	// whole protocols must be read from their beginning.
 	whole bool
 	// later datagram protocols are looked for behind the first datagram, too.
@@ -188,6 +198,7 @@ func protocols(s *Shard) []entry {
 		{dissector: talk, service: "mysql"},
 		{dissector: talk, service: "rdp"},
 		{dissector: newGSI(s)},
+		{dissector: ssh{s}},
 	}
 }
 
@@ -207,6 +218,7 @@ const (
 	protoMySQL
 	protoRDP
 	protoGSI
+	protoBanner // among the services of a connection: one side sent SSH's banner
 )
 
 // NewShard returns a shard without an output.
@@ -302,10 +314,11 @@ func (s *Shard) Service(a App) string {
 	text, ok := s.services[list]
 	if !ok {
 		for rest := list; rest != 0; rest >>= 5 {
-			if text != "" {
+			service := s.protos[rest&31-1].service
+			if text != "" && service != "" {
 				text += ","
 			}
-			text += s.protos[rest&31-1].service
+			text += service
 		}
 		s.services[list] = text
 	}
@@ -320,9 +333,22 @@ func (a *App) confirm(proto uint8) {
 			return
 		case 0:
 			a.services |= uint16(proto) << shift
+			if proto == protoSSH || proto == protoFTP {
+				a.flags |= interactive
+			}
 			return
 		}
 	}
+}
+
+// confirmed reports whether a protocol is among a connection's services.
+func (a *App) confirmed(proto uint8) bool {
+	for rest := a.services; rest != 0; rest >>= 5 {
+		if uint8(rest&31) == proto {
+			return true
+		}
+	}
+	return false
 }
 
 // retract removes a protocol from a connection's services, which is what Zeek

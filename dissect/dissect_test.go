@@ -167,6 +167,8 @@ func TestServices(t *testing.T) {
 		{"twice", []uint8{protoHTTP, protoHTTP, protoDNS, protoHTTP}, nil, "http,dns"},
 		{"retract first", []uint8{protoHTTP, protoTLS}, []uint8{protoHTTP}, "ssl"},
 		{"retract last", []uint8{protoHTTP, protoTLS}, []uint8{protoTLS}, "http"},
+		{"not shown", []uint8{protoBanner}, nil, ""},
+		{"not shown among others", []uint8{protoBanner, protoHTTP, protoGSI, protoTLS}, nil, "http"},
 		{"retract unknown", []uint8{protoHTTP}, []uint8{protoTLS}, "http"},
 	}
 	for _, tc := range tests {
@@ -182,6 +184,17 @@ func TestServices(t *testing.T) {
 				t.Errorf("Service = %q, want %q", got, tc.want)
 			}
 		})
+	}
+}
+
+// TestInteractive checks which services give a connection a long timeout.
+func TestInteractive(t *testing.T) {
+	for proto := uint8(protoTLS); proto <= protoBanner; proto++ {
+		var a App
+		a.confirm(proto)
+		if want := proto == protoSSH || proto == protoFTP; a.Interactive() != want {
+			t.Errorf("protocol %d: Interactive = %v, want %v", proto, a.Interactive(), want)
+		}
 	}
 }
 

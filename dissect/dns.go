@@ -95,7 +95,7 @@ type dns struct {
 func newDNS(s *Shard) *dns { return &dns{s: s, nameBuf: make([]byte, 0, maxName)} }
 
 func (d *dns) datagram(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
-	if dir == flow.ToServer && a.services == 0 && a.session == 0 && len(data) >= dnsHeader &&
+	if dir == flow.ToServer && a.services == 0 && a.session == 0 && a.flags&gaveUp == 0 && len(data) >= dnsHeader &&
 		data[2]&0x80 != 0 && !multicast(t.Dst) {
 		a.flags |= reversed
 	}
@@ -245,6 +245,10 @@ func (d *dns) message(t *flow.Tuple, a *App, ts flow.Time, data []byte) {
 		ts: ts, id: binary.BigEndian.Uint16(data), opcode: opcode,
 	}
 	m.name, m.answers, m.answered, m.parsed = nil, m.answers[:0], false, false
+	if !tracked && t.Dport != 137 { // NetBIOS has operations of its own
+		a.flags |= gaveUp
+		return
+	}
 	reply := data[2]&0x80 != 0
 	questions := be16(data, 4)
 	if reply {

@@ -421,6 +421,62 @@ func TestDNSReversed(t *testing.T) {
 	}
 }
 
+// TestDNSUnknownOperation checks that a connection says so when a message is none
+// of those that can be read, and that the messages around it are read.
+func TestDNSUnknownOperation(t *testing.T) {
+	with := func(data []byte, opcode byte) []byte {
+		data[2] = data[2]&^0x78 | opcode<<3
+		return data
+	}
+	for _, tc := range []struct {
+		name string
+		port uint16
+		data []byte
+		want bool
+	}{
+		{"query", 53, dnsQuery(1, "x", 1), false},
+		{"inverse query", 53, with(dnsQuery(1, "x", 1), 1), true},
+		{"status", 53, with(dnsQuery(1, "x", 1), 2), true},
+		{"notification", 53, with(dnsQuery(1, "x", 6), 4), false},
+		{"update", 53, with(dnsQuery(1, "x", 6), 5), false},
+		{"no DNS", 53, []byte(strings.Repeat("y", 30)), true},
+		{"too short", 53, []byte("yyy"), false},
+		{"NetBIOS registration", 137, with(dnsQuery(1, "x", 32), 6), false},
+		{"mDNS", 5353, with(dnsQuery(1, "x", 1), 6), true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, proto := range []uint8{flow.UDP, flow.TCP} {
+				if proto == flow.TCP && tc.port != 53 {
+					continue
+				}
+				s := NewShard(Config{})
+				s.Out = flow.NewIntelBatch()
+				tuple := testTuple(proto, tc.port)
+				var a App
+				send := func(data []byte) {
+					if proto == flow.TCP {
+						data = append([]byte{0, byte(len(data))}, data...)
+						s.Stream(&tuple, &a, flow.ToServer, 1, data)
+						return
+					}
+					s.Datagram(&tuple, &a, flow.ToServer, 1, data)
+				}
+				send(tc.data)
+				if a.GaveUp() != tc.want {
+					t.Errorf("protocol %d: GaveUp = %v, want %v", proto, a.GaveUp(), tc.want)
+				}
+				if tc.want && a.services != 0 {
+					t.Errorf("protocol %d: confirmed as %q", proto, s.Service(a))
+				}
+				send(dnsQuery(7, "y", 1))
+				if service := s.Close(&tuple, &a); service != "dns" || s.Out.Len() == 0 {
+					t.Errorf("protocol %d: service %q and %d records after a query", proto, service, s.Out.Len())
+				}
+			}
+		})
+	}
+}
+
 // randomMessage makes a message of records that the library packs.
 func randomMessage(r *rand.Rand) *mdns.Msg {
 	label := func() string {

@@ -5,7 +5,8 @@ package dissect
 import "weir/internal/flow"
 
 // ssh knows SSH by the banners of both sides, and reads nothing else. It keeps
-// no session: that one banner was seen is a flag of the connection.
+// no session: that one banner was seen is noted among the
+// services of the connection.
 type ssh struct{ s *Shard }
 
 // detectSSH knows a banner.
@@ -24,12 +25,13 @@ func (d ssh) stream(t *flow.Tuple, a *App, dir flow.Dir, _ flow.Time, data []byt
 	if detectSSH(t, dir, data) != yes {
 		return
 	}
-	if a.flags&banner != 0 {
+	if a.confirmed(protoBanner) {
+		a.retract(protoBanner)
 		a.confirm(protoSSH)
 		return
 	}
 	// The other banner has to be found by its own first bytes.
-	a.flags |= banner
+	a.confirm(protoBanner)
 	a.proto = 0
 }
 

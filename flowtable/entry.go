@@ -72,6 +72,7 @@ const (
 	flagAnswered                        // TCP: the handshake was answered
 	flagQuiet                           // no packet since the last interim record
 	flagLoss                            // packets were lost while it was open
+	flagGaveUp                          // 'X' was written
 )
 
 // endpoint is one direction of a TCP connection. Other protocols use seen, and
@@ -127,7 +128,6 @@ type rare struct {
 	gaps        [2]uint32 // occurrences of G, W and C, by direction
 	zeroWindows [2]uint32
 	checksums   [2]uint32
-	gaveUp      bool // 'X' was written
 	reported    reported
 }
 

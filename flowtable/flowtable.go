@@ -33,25 +33,40 @@ type Streams[S any] interface {
 	// comes again where a SYN restarts the sequence.
 	Start(s *S, dir flow.Dir, seq uint32)
 	// Segment gets the payload of a TCP segment, seq being its first byte.
-	Segment(t *flow.Tuple, s *S, dir flow.Dir, p *flow.Packet, seq uint32)
+	Segment(t *flow.Tuple, s *S, dir flow.Dir, p *flow.Packet, seq uint32) Signals
 	// Ack says that the receiver acknowledged what dir sent up to ack. It
 	// returns the number of holes below ack that will never be filled, and
 	// their bytes.
-	Ack(t *flow.Tuple, s *S, dir flow.Dir, now flow.Time, ack uint32) (gaps int, missed uint64)
+	Ack(t *flow.Tuple, s *S, dir flow.Dir, now flow.Time, ack uint32) (gaps int, missed uint64, sig Signals)
 	// Pending reports whether payload of dir waits behind a hole.
 	Pending(s *S, dir flow.Dir) bool
 	// Fin says that dir ended with a FIN and all its payload was delivered.
-	Fin(t *flow.Tuple, s *S, dir flow.Dir, now flow.Time)
+	Fin(t *flow.Tuple, s *S, dir flow.Dir, now flow.Time) Signals
 	// Flip exchanges the directions: client and server were mistaken.
 	Flip(s *S)
-	// Datagram gets the payload of a UDP packet. It reports whether the payload
-	// shows that client and server were mistaken.
-	Datagram(t *flow.Tuple, s *S, dir flow.Dir, p *flow.Packet) (reversed bool)
+	// Datagram gets the payload of a UDP packet.
+	Datagram(t *flow.Tuple, s *S, dir flow.Dir, p *flow.Packet) Signals
 	// Services returns the services found so far, comma-joined.
 	Services(s *S) (service string)
 	// Close ends the connection and returns its services, comma-joined.
 	Close(t *flow.Tuple, s *S) (service string)
 }
+
+// Signals are what a stream handler learned from payload and the table acts on.
+// All but Reversed may be repeated as long as they are true.
+type Signals uint8
+
+const (
+	// Reversed says, once, that client and server of a UDP connection were
+	// mistaken.
+	Reversed Signals = 1 << iota
+	// GaveUp says that the payload cannot be followed any more: "X" in the
+	// history.
+	GaveUp
+	// Interactive says that the connection is a session of people, who may pause
+	// for long: it gets the timeout of such.
+	Interactive
+)
 
 // Timeouts are the table's timers, all in packet time. Zero means the default.
 type Timeouts struct {

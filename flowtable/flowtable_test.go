@@ -20,6 +20,7 @@ type calls struct {
 	pending bool
 	gaps    int
 	missed  uint64
+	signals flowtable.Signals // answered to payload
 }
 
 // mistaken is the length of a datagram that shows the roles to be reversed.
@@ -28,25 +29,30 @@ const mistaken = 77
 func (c *calls) add(format string, args ...any) { c.log = append(c.log, fmt.Sprintf(format, args...)) }
 
 func (c *calls) Start(*int32, flow.Dir, uint32) {}
-func (c *calls) Segment(_ *flow.Tuple, _ *int32, dir flow.Dir, p *flow.Packet, seq uint32) {
+func (c *calls) Segment(_ *flow.Tuple, _ *int32, dir flow.Dir, p *flow.Packet, seq uint32) flowtable.Signals {
 	c.add("segment %d %d+%d", dir, seq, p.PayloadLen)
+	return c.signals
 }
 
-func (c *calls) Ack(_ *flow.Tuple, _ *int32, dir flow.Dir, _ flow.Time, ack uint32) (int, uint64) {
+func (c *calls) Ack(_ *flow.Tuple, _ *int32, dir flow.Dir, _ flow.Time, ack uint32) (int, uint64, flowtable.Signals) {
 	c.add("ack %d %d", dir, ack)
 	g, m := c.gaps, c.missed
 	c.gaps, c.missed = 0, 0
-	return g, m
+	return g, m, 0
 }
 func (c *calls) Pending(*int32, flow.Dir) bool { return c.pending }
-func (c *calls) Fin(_ *flow.Tuple, _ *int32, dir flow.Dir, _ flow.Time) {
+func (c *calls) Fin(_ *flow.Tuple, _ *int32, dir flow.Dir, _ flow.Time) flowtable.Signals {
 	c.add("fin %d", dir)
+	return 0
 }
 func (c *calls) Flip(*int32)      { c.add("flip") }
 func (c *calls) Midstream(*int32) {}
-func (c *calls) Datagram(_ *flow.Tuple, _ *int32, dir flow.Dir, p *flow.Packet) bool {
+func (c *calls) Datagram(_ *flow.Tuple, _ *int32, dir flow.Dir, p *flow.Packet) flowtable.Signals {
 	c.add("datagram %d %d", dir, len(p.Payload))
-	return len(p.Payload) == mistaken
+	if len(p.Payload) == mistaken {
+		return c.signals | flowtable.Reversed
+	}
+	return c.signals
 }
 func (c *calls) Services(*int32) string           { return "" }
 func (c *calls) Close(*flow.Tuple, *int32) string { return "" }
@@ -446,6 +452,77 @@ func TestOtherProtocols(t *testing.T) {
 				t.Errorf("records differ (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestGaveUp: payload that cannot be followed leaves one letter, always that of
+// the client, behind the letters of the packet that showed it.
+func TestGaveUp(t *testing.T) {
+	feed := func(proto uint8, sig flowtable.Signals) string {
+		c := &calls{signals: sig}
+		table, err := flowtable.New(flowtable.Config{}, func(int) flowtable.Streams[int32] { return c })
+		if err != nil {
+			t.Fatal(err)
+		}
+		pkts := []flow.Packet{
+			datagram(flow.UDP, 0, true, 4000, 53, 10), datagram(flow.UDP, 1, true, 4000, 53, 10),
+			datagram(flow.UDP, 2, false, 4000, 53, 10),
+		}
+		if proto == flow.TCP {
+			pkts = script(t, `
+				0.0 > S 0 0 0
+				0.1 < SA 0 1 0
+				0.2 < A 1 1 5
+				0.3 < A 1 1 5
+				0.4 > A 1 6 5`, 40000, 50000)
+		}
+		var out flow.ConnBatch
+		for i := range pkts {
+			table.Process(0, pkts, []uint32{uint32(i)}, moment(pkts[i].Now), &out)
+		}
+		flush(table, 0, pkts[len(pkts)-1].Now, &out)
+		return string(out.Conns[0].History)
+	}
+	for _, tc := range []struct {
+		proto uint8
+		sig   flowtable.Signals
+		want  string
+	}{
+		{flow.UDP, 0, "^dD"},
+		{flow.UDP, flowtable.GaveUp, "^dXD"},
+		{flow.TCP, 0, "ShdtD"},
+		{flow.TCP, flowtable.GaveUp, "ShdXtD"},
+		{flow.TCP, flowtable.Interactive, "ShdtD"},
+	} {
+		if got := feed(tc.proto, tc.sig); got != tc.want {
+			t.Errorf("protocol %d, signals %d: history = %q, want %q", tc.proto, tc.sig, got, tc.want)
+		}
+	}
+}
+
+// TestInteractive: a service that the payload shows to be one of people's sessions
+// may pause for an hour, whatever its port.
+func TestInteractive(t *testing.T) {
+	text := `
+		0.0 > S 0 0 0
+		0.1 < SA 0 1 0
+		0.2 < A 1 1 5
+		3000 > A 1 6 5`
+	for sig, want := range map[flowtable.Signals]int{0: 2, flowtable.Interactive: 1} {
+		c := &calls{signals: sig}
+		table, err := flowtable.New(flowtable.Config{}, func(int) flowtable.Streams[int32] { return c })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out flow.ConnBatch
+		pkts := script(t, text, 40000, 50000)
+		for i := range pkts {
+			table.Process(0, pkts, []uint32{uint32(i)}, moment(pkts[i].Now), &out)
+		}
+		flush(table, 0, pkts[len(pkts)-1].Now, &out)
+		if got := len(out.Conns); got != want {
+			t.Errorf("signals %d: %d connections, want %d", sig, got, want)
+		}
 	}
 }
 

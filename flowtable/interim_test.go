@@ -152,12 +152,20 @@ func TestInterimRecords(t *testing.T) {
 			"12-12 0/1 0/1 end 2 count 0 total 1/6 0/801",
 			"12-12 0/0 0/0 end 4 count 0 total 1/6 0/801",
 		}},
-		{"payload of a SYN that a RST takes back", time.Second, long, script(t, `
+		{"payload that a RST does not take back", time.Second, long, script(t, `
 			0.0 > S 0 0 100
 			3.0 > R 1 0 0`, 40000, 80), 9e9, []string{
 			"0-0 1/0 100/0 end 2 count 1 first",
-			"3-3 1/0 0/0 end 2 count 0 total 2/0 0/0",
-			"3-3 0/0 0/0 end 3 count 0 total 2/0 0/0",
+			"3-3 1/0 0/0 end 2 count 0 total 2/0 100/0",
+			"3-3 0/0 0/0 end 3 count 0 total 2/0 100/0",
+		}},
+		{"what a half-open connection acknowledged, which a RST takes back", time.Second, long, script(t, `
+			0.0 > S 0 0 0
+			0.5 < A 700 5001 0
+			3.0 > R 5001 0 0`, 40000, 80), 9e9, []string{
+			"0-0.5 1/1 5000/0 end 2 count 1 first",
+			"3-3 1/0 0/0 end 2 count 0 total 2/1 0/0",
+			"3-3 0/0 0/0 end 3 count 0 total 2/1 0/0",
 		}},
 	}
 	for _, tc := range cases {

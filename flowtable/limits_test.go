@@ -190,16 +190,19 @@ func TestNoAllocationPerPacket(t *testing.T) {
 // nop is a stream handler that does nothing.
 type nop struct{}
 
-func (nop) Start(*int32, flow.Dir, uint32)                                     {}
-func (nop) Segment(*flow.Tuple, *int32, flow.Dir, *flow.Packet, uint32)        {}
-func (nop) Ack(*flow.Tuple, *int32, flow.Dir, flow.Time, uint32) (int, uint64) { return 0, 0 }
-func (nop) Pending(*int32, flow.Dir) bool                                      { return false }
-func (nop) Fin(*flow.Tuple, *int32, flow.Dir, flow.Time)                       {}
-func (nop) Flip(*int32)                                                        {}
-func (nop) Datagram(*flow.Tuple, *int32, flow.Dir, *flow.Packet) bool          { return false }
-func (nop) Midstream(*int32)                                                   {}
-func (nop) Services(*int32) string                                             { return "" }
-func (nop) Close(*flow.Tuple, *int32) string                                   { return "" }
+func (nop) Start(*int32, flow.Dir, uint32)                                                {}
+func (nop) Segment(*flow.Tuple, *int32, flow.Dir, *flow.Packet, uint32) flowtable.Signals { return 0 }
+
+func (nop) Ack(*flow.Tuple, *int32, flow.Dir, flow.Time, uint32) (int, uint64, flowtable.Signals) {
+	return 0, 0, 0
+}
+func (nop) Pending(*int32, flow.Dir) bool                                          { return false }
+func (nop) Fin(*flow.Tuple, *int32, flow.Dir, flow.Time) flowtable.Signals         { return 0 }
+func (nop) Flip(*int32)                                                            {}
+func (nop) Datagram(*flow.Tuple, *int32, flow.Dir, *flow.Packet) flowtable.Signals { return 0 }
+func (nop) Midstream(*int32)                                                       {}
+func (nop) Services(*int32) string                                                 { return "" }
+func (nop) Close(*flow.Tuple, *int32) string                                       { return "" }
 
 func BenchmarkProcess(b *testing.B) {
 	table, err := flowtable.New(flowtable.Config{}, func(int) flowtable.Streams[int32] { return nop{} })

@@ -57,7 +57,7 @@ func (s *shard[S]) packet(p *flow.Packet) {
 	case flow.TCP:
 		used = s.tcp(i, e, p, dir)
 	case flow.UDP:
-		used = s.udp(e, p, dir)
+		used = s.udp(i, e, p, dir)
 	case flow.ICMP, flow.ICMPv6:
 		used = s.icmp(e, p, dir)
 	default:
@@ -153,7 +153,7 @@ func (e *entry[S]) count(p *flow.Packet, dir flow.Dir) {
 
 // udp, icmp and tcp update e with a packet. They report whether the packet
 // counts: what is ignored keeps no connection alive.
-func (s *shard[S]) udp(e *entry[S], p *flow.Packet, dir flow.Dir) (used bool) {
+func (s *shard[S]) udp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (used bool) {
 	if p.Flags&flow.BadChecksum != 0 {
 		s.badChecksum(e, dir)
 		return false
@@ -166,11 +166,10 @@ func (s *shard[S]) udp(e *entry[S], p *flow.Packet, dir flow.Dir) (used bool) {
 		ep.seen |= seenData
 		s.letterDir(e, 'D', dir)
 	}
-	if len(p.Payload) > 0 && s.streams.Datagram(&e.Tuple, &e.stream, dir, p) {
-		// As in Zeek, what was counted so far stays where it is.
-		e.turn()
-		s.streams.Flip(&e.stream)
-		s.letter(e, '^')
+	if len(p.Payload) > 0 {
+		if sig := s.streams.Datagram(&e.Tuple, &e.stream, dir, p); sig != 0 {
+			s.heed(i, e, sig, p.Now)
+		}
 	}
 	return true
 }
@@ -212,13 +211,34 @@ func (s *shard[S]) tunnel(e *entry[S], uid uint64) {
 		return
 	}
 	if len(x.tunnels) == maxTunnels {
-		if !x.gaveUp {
-			x.gaveUp = true
-			s.letter(e, 'X')
-		}
+		s.giveUp(e)
 		return
 	}
 	x.tunnels = append(x.tunnels, uid)
+}
+
+// giveUp notes that not all of a connection can be looked at.
+func (s *shard[S]) giveUp(e *entry[S]) {
+	if e.flags&flagGaveUp == 0 {
+		e.flags |= flagGaveUp
+		s.letter(e, 'X')
+	}
+}
+
+// heed acts on what the payload of a connection showed.
+func (s *shard[S]) heed(i uint32, e *entry[S], sig Signals, now flow.Time) {
+	if sig&Reversed != 0 {
+		// As in Zeek, what was counted so far stays where it is.
+		e.turn()
+		s.streams.Flip(&e.stream)
+		s.letter(e, '^')
+	}
+	if sig&GaveUp != 0 {
+		s.giveUp(e)
+	}
+	if sig&Interactive != 0 && !e.class.fixed() {
+		s.move(i, e, classInteractive, now)
+	}
 }
 
 // maxTunnels is the number of tunnels that one connection remembers.

@@ -95,7 +95,7 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 		self = &e.ends[dir]
 	}
 	if acked {
-		s.acked(e, dir.Reverse(), p)
+		s.acked(i, e, dir.Reverse(), p)
 	}
 	// A segment cut by the snap length counts as not seen, as in Zeek: parts of
 	// messages would be mistaken for whole ones.
@@ -104,7 +104,9 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 		if fl&flow.SYN != 0 {
 			seq++
 		}
-		s.streams.Segment(&e.Tuple, &e.stream, dir, p, seq)
+		if sig := s.streams.Segment(&e.Tuple, &e.stream, dir, p, seq); sig != 0 {
+			s.heed(i, e, sig, p.Now)
+		}
 	}
 	if closing {
 		self.flags |= epClosing
@@ -391,23 +393,25 @@ func (s *shard[S]) answered(i uint32, e *entry[S], now flow.Time) {
 
 // acked tells the streams that what dir sent was acknowledged, and counts the
 // holes that this leaves for good.
-func (s *shard[S]) acked(e *entry[S], dir flow.Dir, p *flow.Packet) {
+func (s *shard[S]) acked(i uint32, e *entry[S], dir flow.Dir, p *flow.Packet) {
 	ep := &e.ends[dir]
 	ack := ep.ack
 	if ep.flags&epFin != 0 && ack == ep.last {
 		ack-- // the FIN is no payload
 	}
-	gaps, missed := s.streams.Ack(&e.Tuple, &e.stream, dir, p.TS, ack)
-	if gaps == 0 || !e.clean() {
-		return
-	}
-	x := s.extra(e)
-	x.missed += missed
-	for range gaps {
-		x.gaps[dir]++
-		if powerOfTen(x.gaps[dir]) {
-			s.letterDir(e, 'G', dir)
+	gaps, missed, sig := s.streams.Ack(&e.Tuple, &e.stream, dir, p.TS, ack)
+	if gaps > 0 && e.clean() {
+		x := s.extra(e)
+		x.missed += missed
+		for range gaps {
+			x.gaps[dir]++
+			if powerOfTen(x.gaps[dir]) {
+				s.letterDir(e, 'G', dir)
+			}
 		}
+	}
+	if sig != 0 {
+		s.heed(i, e, sig, p.Now)
 	}
 }
 
@@ -437,7 +441,9 @@ func (s *shard[S]) finish(i uint32, e *entry[S], dir flow.Dir, p *flow.Packet) {
 	if self.flags&epClosed == 0 {
 		self.flags |= epClosed
 		if self.state != reset {
-			s.streams.Fin(&e.Tuple, &e.stream, dir, p.TS)
+			if sig := s.streams.Fin(&e.Tuple, &e.stream, dir, p.TS); sig != 0 {
+				s.heed(i, e, sig, p.Now)
+			}
 		}
 	}
 	if self.state == reset || peer.flags&epClosed != 0 || peer.state == inactive {
@@ -455,7 +461,9 @@ func (e *entry[S]) payload(dir flow.Dir) uint64 {
 	default:
 		return 0
 	}
-	if ep.prev == synSent && ep.state == reset && e.ends[dir.Reverse()].state == inactive && ep.ack == ep.start {
+	// The other side acknowledged data of an earlier connection, and was reset: what
+	// its numbers say was never sent here.
+	if ep.prev == synSent && ep.state == reset && e.ends[dir.Reverse()].state == inactive && ep.ack != ep.start && ep.ack != ep.start+1 {
 		return 0
 	}
 	last := uint64(ep.lastWraps)<<32 | uint64(ep.last)

@@ -104,20 +104,13 @@ func roomFor(n int) int {
 }
 
 // compare counts bytes of x that differ from those that wait: somebody sends
-// two versions of one stream.
+// two versions of one stream. Places are counted from the beginning of x, since
+// sequence numbers half a circle apart are neither before nor behind each other.
 func (p *Pool) compare(o *Order, dir flow.Dir, x piece) {
 	for _, y := range p.holds[o.held-1].pieces[dir] {
-		lo, hi := x.seq, x.seq+uint32(len(x.data))
-		if int32(y.seq-lo) > 0 {
-			lo = y.seq
-		}
-		if end := y.seq + uint32(len(y.data)); int32(hi-end) > 0 {
-			hi = end
-		}
-		if int32(hi-lo) <= 0 {
-			continue
-		}
-		if !bytes.Equal(x.data[lo-x.seq:hi-x.seq], y.data[lo-y.seq:hi-y.seq]) {
+		at := int(int32(y.seq - x.seq))
+		lo, hi := max(0, at), min(len(x.data), at+len(y.data))
+		if lo < hi && !bytes.Equal(x.data[lo:hi], y.data[lo-at:hi-at]) {
 			p.stats.Conflicts++
 			return
 		}

@@ -108,6 +108,21 @@ func TestConflictsAreCounted(t *testing.T) {
 	}
 }
 
+// A segment half a circle of sequence numbers from a piece that waits, of which no
+// byte was captured, is neither before nor behind it.
+func TestHalfACircle(t *testing.T) {
+	p := reassembly.NewPool(reassembly.Config{})
+	var o reassembly.Order
+	var s sink
+	play(p, &o, &s, []step{{0, "a", 0}, {1, "", 0}, {1<<31 - 1, "", 9}, {1<<32 - 1, "xyz", 0}})
+	if got, want := s.out[0].String(), "az"; got != want {
+		t.Errorf("delivered %q, want %q", got, want)
+	}
+	if got := p.Stats().Conflicts; got != 0 {
+		t.Errorf("Conflicts = %d, want 0", got)
+	}
+}
+
 func TestNothingAcknowledged(t *testing.T) {
 	p := reassembly.NewPool(reassembly.Config{})
 	var o reassembly.Order

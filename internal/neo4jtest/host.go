@@ -110,7 +110,7 @@ func (h *Host) serve(conn net.Conn) {
 	}
 	name = strings.TrimSuffix(name, "\n")
 	h.mu.Lock()
-	inside := h.holder != "" && strings.HasPrefix(name, h.holder+"/")
+	inside := h.holder != "" && strings.HasPrefix(name+"/", h.holder+"/")
 	h.mu.Unlock()
 	if !inside {
 		// One that goes away while it waits gets its turn, and ends it at once.

@@ -18,7 +18,7 @@ import (
 const corpus = "../../../shared"
 
 // TestCorpus reads every public capture there is: nothing crashes or hangs, and
-// the books balance.
+// the books balance, beginning with the number of packets in the file.
 func TestCorpus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow: reads some two thousand captures")
@@ -30,7 +30,7 @@ func TestCorpus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read := 0
+	read, packets := 0, 0
 	for _, name := range names {
 		r, err := capture.Open(capture.Config{Inputs: []string{name}})
 		if err != nil {
@@ -49,12 +49,17 @@ func TestCorpus(t *testing.T) {
 			continue
 		}
 		read++
+		_, inFile := records(content(t, name))
+		packets += inFile
+		if got := r.Stats().Packets; got != uint64(inFile) {
+			t.Errorf("%s: %d packets read, the file has %d", rel, got, inFile)
+		}
 		in, out := r.Stats(), p.Stats()
 		rejected := uint64(0)
 		for _, n := range in.Rejected {
 			rejected += n
 		}
-		if in.Packets != in.Delivered+rejected || in.Delivered != out.Table.Packets {
+		if in.Packets != in.Delivered+rejected || in.Delivered+in.Aggregated != out.Table.Packets {
 			t.Errorf("%s: %d packets, %d delivered, %d rejected, %d counted", rel, in.Packets, in.Delivered,
 				rejected, out.Table.Packets)
 		}
@@ -66,5 +71,5 @@ func TestCorpus(t *testing.T) {
 			t.Errorf("%s: %v", rel, err)
 		}
 	}
-	t.Logf("%d captures read, %d refused", read, len(names)-read)
+	t.Logf("%d captures with %d packets read, %d refused", read, packets, len(names)-read)
 }

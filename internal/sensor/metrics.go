@@ -119,6 +119,8 @@ func captureMetrics() []telemetry.Metric[capture.Stats] {
 			func(s *stats) uint64 { return s.Bytes }),
 		counter("weir_capture_delivered_packets_total", "Packets handed to the workers",
 			func(s *stats) uint64 { return s.Delivered }),
+		counter("weir_capture_aggregated_packets_total", "Packets handed to the workers beyond the first of a frame (802.11 A-MSDU)",
+			func(s *stats) uint64 { return s.Aggregated }),
 		labeled("weir_capture_rejected_packets_total", "Packets read that are none of a connection", "reason", rejected...),
 		counter("weir_capture_received_packets_total", "Packets of interfaces that passed the filter in the kernel",
 			func(s *stats) uint64 { return s.Received }),

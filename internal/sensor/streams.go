@@ -4,6 +4,7 @@ package sensor
 
 import (
 	"weir/dissect"
+	"weir/flowtable"
 	"weir/internal/flow"
 	"weir/reassembly"
 )
@@ -38,36 +39,56 @@ func (x *streams) Midstream(s *stream) { s.app.Midstream() }
 func (x *streams) Start(s *stream, dir flow.Dir, seq uint32) { x.pool.Start(&s.order, dir, seq) }
 
 // Segment implements flowtable.Streams.
-func (x *streams) Segment(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packet, seq uint32) {
+func (x *streams) Segment(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packet, seq uint32) flowtable.Signals {
 	x.pool.Segment(&s.order, dir, seq, p.PayloadLen, p.Payload, x.at(t, s, p.TS))
+	return signals(s.app)
+}
+
+// signals returns what the table should know of a connection's payload.
+func signals(a dissect.App) (sig flowtable.Signals) {
+	if a.GaveUp() {
+		sig |= flowtable.GaveUp
+	}
+	if a.Interactive() {
+		sig |= flowtable.Interactive
+	}
+	return sig
 }
 
 // Ack implements flowtable.Streams.
-func (x *streams) Ack(t *flow.Tuple, s *stream, dir flow.Dir, now flow.Time, ack uint32) (gaps int, missed uint64) {
-	return x.pool.Ack(&s.order, dir, ack, x.at(t, s, now))
+func (x *streams) Ack(t *flow.Tuple, s *stream, dir flow.Dir, now flow.Time, ack uint32) (
+	gaps int, missed uint64, sig flowtable.Signals,
+) {
+	gaps, missed = x.pool.Ack(&s.order, dir, ack, x.at(t, s, now))
+	return gaps, missed, signals(s.app)
 }
 
 // Pending implements flowtable.Streams.
 func (x *streams) Pending(s *stream, dir flow.Dir) bool { return x.pool.Pending(&s.order, dir) }
 
 // Fin implements flowtable.Streams.
-func (x *streams) Fin(t *flow.Tuple, s *stream, dir flow.Dir, now flow.Time) {
+func (x *streams) Fin(t *flow.Tuple, s *stream, dir flow.Dir, now flow.Time) flowtable.Signals {
 	if s.app.Wants(dir) {
 		x.dissect.Fin(t, &s.app, dir, now)
 	}
+	return signals(s.app)
 }
 
 // Flip implements flowtable.Streams.
 func (x *streams) Flip(s *stream) { x.pool.Flip(&s.order) }
 
 // Datagram implements flowtable.Streams.
-func (x *streams) Datagram(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packet) (reversed bool) {
+func (x *streams) Datagram(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packet) flowtable.Signals {
 	if !s.app.Wants(dir) {
-		return false
+		return 0
 	}
 	before := s.app.Reversed()
 	x.dissect.Datagram(t, &s.app, dir, p.TS, p.Payload)
-	return s.app.Reversed() != before
+	sig := signals(s.app)
+	if s.app.Reversed() != before {
+		sig |= flowtable.Reversed
+	}
+	return sig
 }
 
 // Services implements flowtable.Streams.

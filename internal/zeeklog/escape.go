@@ -27,9 +27,10 @@ func appendSeconds(b []byte, us int64) []byte {
 	return b
 }
 
-// appendTSV appends text as Zeek's ASCII writer does: control characters and
-// bytes that are not UTF-8 as \xNN, a backslash doubled, inside a list also the
-// comma; a text that would read as unset or empty has its first byte escaped.
+// appendTSV appends text as Zeek's ASCII writer does: control characters as
+// \xNN and a backslash doubled, inside a list also the comma; a text that would
+// read as unset or empty has its first byte escaped. Beyond ASCII, characters
+// stay where all of the text is UTF-8; one byte that is not has all escaped.
 func appendTSV(b, text []byte, inList bool) []byte {
 	switch string(text) {
 	case "":
@@ -39,26 +40,16 @@ func appendTSV(b, text []byte, inList bool) []byte {
 	case "(empty)":
 		return append(b, `\x28empty)`...)
 	}
-	for i := 0; i < len(text); {
-		c := text[i]
+	foreign := !utf8.Valid(text)
+	for _, c := range text {
 		switch {
 		case c == '\\':
 			b = append(b, '\\', '\\')
-		case c < 0x20 || c == 0x7f || inList && c == ',':
+		case c < 0x20 || c == 0x7f || inList && c == ',' || c >= utf8.RuneSelf && foreign:
 			b = append(b, '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
-		case c < utf8.RuneSelf:
-			b = append(b, c)
 		default:
-			r, n := utf8.DecodeRune(text[i:])
-			if r == utf8.RuneError && n <= 1 {
-				b = append(b, '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
-				break
-			}
-			b = append(b, text[i:i+n]...)
-			i += n
-			continue
+			b = append(b, c)
 		}
-		i++
 	}
 	return b
 }

@@ -109,7 +109,7 @@ func TestTSV(t *testing.T) {
 	_, lines = records(t, filepath.Join(dir, "dns.log"))
 	want = []string{
 		"1700000000.123456\tC0123456789abcdef\t192.168.1.2\t40000\t9.9.9.9\t53\tudp\t7\t0.001500\t" +
-			`a\x09b\\c\xff,é` + "\t-\t-\t-\t-\t-\t-\tT\t-\t-\t-\t-\t" + `x\x2cy,\x2d` + "\t300.000000,0.500000\t-\t-\t-",
+			`a\x09b\\c\xff,\xc3\xa9` + "\t-\t-\t-\t-\t-\t-\tT\t-\t-\t-\t-\t" + `x\x2cy,\x2d` + "\t300.000000,0.500000\t-\t-\t-",
 	}
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Errorf("dns.log differs (-want +got):\n%s", diff)
