@@ -16,8 +16,7 @@ import (
 // gsiSession is what a connection keeps meanwhile.
 type gsiSession struct {
 	written uint32
-	inner   App // of the TLS in the tokens
-	skip    [2]bool
+	inner   App  // of the TLS in the tokens
 	begun   bool // the client's first token was seen
 	line    [2][]byte
 }
