@@ -5,8 +5,8 @@ package dissect
 import "weir/internal/flow"
 
 // ssh knows SSH by the banners of both sides, and reads nothing else. It keeps
-// no session: that one banner was seen is noted among the
-// services of the connection.
+// no session: that there was a first banner is noted among the connection's
+// services.
 type ssh struct{ s *Shard }
 
 // detectSSH knows a banner.
@@ -20,19 +20,26 @@ func detectSSH(_ *flow.Tuple, _ flow.Dir, data []byte) verdict {
 	return yes
 }
 
-func (d ssh) stream(t *flow.Tuple, a *App, dir flow.Dir, _ flow.Time, data []byte) {
-	a.flags |= doneToServer << (dir & 1)
-	if detectSSH(t, dir, data) != yes {
-		return
-	}
-	if a.confirmed(protoBanner) {
+func (d ssh) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
+	first := !a.confirmed(protoBanner)
+	switch {
+	case detectSSH(t, dir, data) == yes:
+		a.flags |= doneToServer << (dir & 1)
+		if first {
+			a.confirm(protoBanner)
+			return
+		}
 		a.retract(protoBanner)
 		a.confirm(protoSSH)
-		return
+	case first:
+		// Bytes that came before the other side's banner, too few to tell.
+		a.flags |= doneToServer << (dir & 1)
+	default:
+		// Too little of a banner, or another protocol. What is next gives the
+		// connection back to this dissector if it is a banner after all.
+		a.proto = 0
+		d.s.Stream(t, a, dir, ts, data)
 	}
-	// The other banner has to be found by its own first bytes.
-	a.confirm(protoBanner)
-	a.proto = 0
 }
 
 func (d ssh) datagram(*flow.Tuple, *App, flow.Dir, flow.Time, []byte) {}

@@ -199,6 +199,9 @@ func TestSSHBanners(t *testing.T) {
 		{"small letters", 22, []step{client("ssh-2.0-a\n"), server("ssh-2.0-b\n")}, "ssh"},
 		{"HTTP's port", 80, []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("SSH-2.0-PuTTY\r\n")}, "ssh"},
 		{"server only", 22, []step{server("SSH-2.0-OpenSSH_9.6\r\n")}, ""},
+		{"client was something else", 22, []step{client("\x00\x01hello"), server("SSH-2.0-OpenSSH_9.6\r\n")}, ""},
+		{"half a banner before the other", 22, []step{client("SS"), server("SSH-2.0-OpenSSH_9.6\r\n"), client("H-2.0-x\r\n")}, ""},
+		{"client asks for a page", 22, []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("GET / HTTP/1.1\r\n\r\n")}, "http"},
 		{"client is something else", 22, []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("hello\r\n")}, ""},
 		{"other version", 22, []step{server("SSH-3.0-OpenSSH_9.6\r\n"), client("SSH-3.0-PuTTY\r\n")}, ""},
 	} {
