@@ -18,6 +18,11 @@ func mixed(n int) []byte {
 	out := le.section()
 	ids := map[uint32]uint32{}
 	tests := frameTests()
+	for _, tc := range carrierTests() {
+		for _, frame := range tc.frames {
+			tests = append(tests, frameTest{link: 101, frame: frame})
+		}
+	}
 	for _, tc := range tests {
 		if _, ok := ids[tc.link]; !ok && tc.link < 1<<16 {
 			ids[tc.link] = uint32(len(ids))
@@ -71,7 +76,7 @@ func TestAllocations(t *testing.T) {
 		stats = r.Stats()
 		packets = stats.Packets
 	})
-	if packets < frames*9/10 || stats.Delivered < frames/3 || stats.Fragments.Completed == 0 || stats.Tunneled == 0 {
+	if packets < frames*9/10 || stats.Delivered < frames/3 || stats.Fragments.Completed == 0 || stats.Tunneled == 0 || stats.Tunnels.Inner == 0 {
 		t.Fatalf("stats = %+v, want a mixture", stats)
 	}
 	if perPacket := allocs / float64(packets); perPacket > 0.005 {

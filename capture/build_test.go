@@ -213,8 +213,8 @@ func readErr(tb testing.TB, cfg capture.Config) (res result, err error) {
 	}
 	res.stats, res.files = r.Stats(), r.Files()
 	checkBooks(tb, res.stats)
-	if got, want := uint64(len(res.packets)), res.stats.Delivered+res.stats.Aggregated; got != want {
-		tb.Errorf("blocks held %d packets, Delivered and Aggregated say %d", got, want)
+	if got, want := uint64(len(res.packets)), res.stats.Delivered+res.stats.Aggregated+res.stats.Tunnels.Inner; got != want {
+		tb.Errorf("blocks held %d packets, Delivered, Aggregated and Tunnels.Inner say %d", got, want)
 	}
 	return res, nil
 }

@@ -9,7 +9,7 @@
 // that was filled by the read call, so nothing is copied or allocated for a
 // packet. Every frame that does not become a packet is counted under a
 // [Reason]: Stats.Packets is always Stats.Delivered plus the sum of
-// Stats.Rejected.
+// Stats.Rejected. What UDP packets carry in tunnels comes on top, see TunnelStats.
 package capture
 
 import (
@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	"weir/internal/flow"
 )
@@ -58,6 +59,10 @@ type Config struct {
 	// default, and an IP total length of 0 (segmentation offload) is then
 	// accepted as well.
 	Checksums bool
+	// UDPTimeout is after how much silence a UDP connection is over, as in the table
+	// of connections: packets out of a tunnel over UDP name the connection (default:
+	// a minute).
+	UDPTimeout time.Duration
 	// BlockSize and Blocks bound the memory of the reader: Blocks buffers of
 	// BlockSize bytes, and at most four times as much for the decoded packets
 	// in the worst case (frames of 36 bytes).
@@ -82,6 +87,8 @@ func (c *Config) Validate() error {
 		return &UsageError{"no capture given"}
 	case c.BlockSize < 0 || c.BlockSize > 1<<30:
 		return &UsageError{fmt.Sprintf("block size %d is out of range", c.BlockSize)}
+	case c.UDPTimeout < 0:
+		return &UsageError{fmt.Sprintf("timeout %v is negative", c.UDPTimeout)}
 	case c.Blocks < 0 || c.Blocks == 1:
 		return &UsageError{fmt.Sprintf("number of blocks %d is out of range", c.Blocks)}
 	}
@@ -165,7 +172,7 @@ func Open(cfg Config) (*Reader, error) {
 		log:     cfg.Log,
 		pool:    newPool(ctx, cfg.Blocks, cfg.BlockSize),
 		end:     end,
-		dec:     newDecoder(cfg.Checksums, cfg.Seed, filters),
+		dec:     newDecoder(cfg.Checksums, cfg.Seed, filters, cfg.UDPTimeout),
 		filters: filters,
 		files:   make([]File, len(names)),
 	}

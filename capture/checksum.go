@@ -42,8 +42,8 @@ func checksumOK(p *flow.Packet, seg []byte) bool {
 		return onesZero(onesSum(0, seg))
 	case flow.TCP, flow.ICMPv6:
 	case flow.UDP:
-		// Over IPv6 the checksum is not optional.
-		if seg[6] == 0 && seg[7] == 0 && p.Src.Is4() {
+		// Over IPv6 the checksum is not optional, unless for VXLAN.
+		if seg[6] == 0 && seg[7] == 0 && (p.Src.Is4() || likeVXLAN(p, seg[8:])) {
 			return true
 		}
 	default:

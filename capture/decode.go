@@ -2,7 +2,11 @@
 
 package capture
 
-import "weir/internal/flow"
+import (
+	"time"
+
+	"weir/internal/flow"
+)
 
 // decoder turns frames into packets of the current block. The fields about the
 // current frame are kept here rather than passed down through the layers.
@@ -14,15 +18,12 @@ type decoder struct {
 	identity uint64 // of the first input, for the uids of tunnels
 	stats    Stats
 	frags    fragments
+	carriers carriers
 	timeline
 
 	ts     flow.Time
 	origin uint64
-	parent uint64 // uid of the innermost tunnel
-	vlan   uint16
-	depth  uint8 // tunnels opened
-	joins  uint8 // datagrams completed
-	nested uint8 // frames in frames
+	place
 
 	// inner and innerKind are the last link type that a frame named itself, and
 	// how it is decoded.
@@ -30,8 +31,24 @@ type decoder struct {
 	innerKind linkKind
 }
 
-func newDecoder(verify bool, seed uint64, filters *filterSet) *decoder {
-	return &decoder{hash: newKeyHash(seed), verify: verify, filters: filters}
+// place says where in a frame the decoder is: what is around it.
+type place struct {
+	parent uint64 // uid of the innermost tunnel
+	// missing is how many bytes of the frame, or of the datagram that it completed,
+	// were not captured; padding how many lie behind the innermost IP packet.
+	missing, padding int
+	vlan             uint16
+	depth            uint8        // tunnels opened
+	joins            uint8        // datagrams completed
+	nested           uint8        // frames in frames
+	via              flow.Carrier // the innermost tunnel, if UDP carries it
+	carried          bool         // in a tunnel over UDP: the frame counts already
+}
+
+// newDecoder returns a decoder that takes UDP connections for over after a
+// timeout; 0 is the default.
+func newDecoder(verify bool, seed uint64, filters *filterSet, udp time.Duration) *decoder {
+	return &decoder{hash: newKeyHash(seed), verify: verify, filters: filters, carriers: newCarriers(udp)}
 }
 
 // frame decodes one frame of a file; its time moves the timeline.
@@ -47,7 +64,7 @@ func (d *decoder) decode(rec *record) {
 	d.stats.Packets++
 	d.stats.Bytes += uint64(len(rec.data))
 	d.ts, d.origin = rec.ts, rec.origin
-	d.parent, d.vlan, d.depth, d.joins, d.nested = 0, 0, 0, 0, 0
+	d.place = place{missing: max(0, rec.wire-len(rec.data))}
 	if r := d.link(rec); r != Delivered {
 		d.stats.Rejected[r]++
 	}

@@ -131,6 +131,7 @@ func (d *decoder) fragment(p *flow.Packet, f *fragment) Reason {
 	s.stats.Completed++
 	p.IPLen = uint32(f.hdr + len(b))
 	p.Flags |= flow.Reassembled
+	d.missing, d.padding = 0, 0
 	return d.payload(p, f, b, len(b))
 }
 

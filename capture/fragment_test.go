@@ -213,6 +213,20 @@ func TestFragments(t *testing.T) {
 	}
 }
 
+// The tag of a VLAN does not tell datagrams apart. The packet has that of the
+// fragment that completes it.
+func TestFragmentsVLAN(t *testing.T) {
+	dg := udp(7, 53, pattern(3000))
+	tagged := func(id int, b []byte) []byte { return eth(0x8100, cat(be16(id), be16(0x0800), b)) }
+	f := newPcap(1)
+	f.add(1e18, tagged(20, piece4(1, dg, 1480, len(dg))))
+	f.add(1e18, tagged(10, piece4(1, dg, 0, 1480)))
+	res := read(t, capture.Config{Inputs: []string{write(t, "x", f.buf)}})
+	if len(res.packets) != 1 || res.packets[0].VLAN != 10 || string(res.packets[0].Payload) != string(pattern(3000)) {
+		t.Errorf("%d packets, rejected %v, want one of VLAN 10", len(res.packets), rejected(res.stats))
+	}
+}
+
 // A million first fragments stay within the limit, and the newest datagrams can
 // still be completed.
 func TestFragmentFlood(t *testing.T) {

@@ -55,6 +55,11 @@ func FuzzDecode(f *testing.F) {
 	for _, tc := range frameTests() {
 		f.Add(tc.link, tc.frame, uint16(tc.cut), tc.verify)
 	}
+	for _, tc := range carrierTests() {
+		for _, frame := range tc.frames {
+			f.Add(uint32(101), frame, uint16(tc.cut), tc.verify)
+		}
+	}
 	dg := udp(7, 53, pattern(3000))
 	f.Add(uint32(101), piece4(1, dg, 0, 1480), uint16(0), false)
 	f.Add(uint32(101), piece6(1, dg, 1480, 2960), uint16(0), true)

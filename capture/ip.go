@@ -45,7 +45,8 @@ func (d *decoder) ip4(b []byte, n int) Reason {
 		return IPHeaderLen
 	}
 	if len(b) > total {
-		b = b[:total:total] // trailing padding
+		d.padding = len(b) - total
+		b = b[:total:total]
 	}
 	if d.verify && !onesZero(onesSum(0, b[:hdr])) {
 		return IPChecksum
@@ -79,6 +80,7 @@ func (d *decoder) ip6(b []byte, n int) Reason {
 		return TruncatedIPLen
 	}
 	if len(b) > total {
+		d.padding = len(b) - total
 		b = b[:total:total]
 	}
 	p := d.block.slot()

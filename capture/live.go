@@ -61,6 +61,8 @@ type LiveConfig struct {
 	KernelBuffer int
 	// Checksums is as in Config: what this host sends has wrong ones.
 	Checksums bool
+	// UDPTimeout is as in Config.
+	UDPTimeout time.Duration
 	// BlockSize and Blocks are as in Config. There is one more block for each
 	// interface than Blocks says, the one that it fills.
 	BlockSize, Blocks int
@@ -86,6 +88,8 @@ func (c *LiveConfig) Validate() error {
 		return &UsageError{fmt.Sprintf("kernel buffer of %d bytes is not between 64 KiB and 1 GiB", c.KernelBuffer)}
 	case c.BlockSize < 0 || c.BlockSize > 1<<30:
 		return &UsageError{fmt.Sprintf("block size %d is out of range", c.BlockSize)}
+	case c.UDPTimeout < 0:
+		return &UsageError{fmt.Sprintf("timeout %v is negative", c.UDPTimeout)}
 	case c.Blocks < 0 || c.Blocks == 1:
 		return &UsageError{fmt.Sprintf("number of blocks %d is out of range", c.Blocks)}
 	}
@@ -226,7 +230,7 @@ func Listen(cfg LiveConfig) (*Live, error) {
 	l := &Live{
 		cfg: cfg, log: cfg.Log, filter: cfg.Filter, end: end,
 		pool: newPool(ctx, cfg.Blocks, cfg.BlockSize),
-		dec:  newDecoder(cfg.Checksums, cfg.Seed, newFilterSet("", cfg.Log)),
+		dec:  newDecoder(cfg.Checksums, cfg.Seed, newFilterSet("", cfg.Log), cfg.UDPTimeout),
 		full: make(chan *Block, cfg.Blocks),
 	}
 	l.pool.fill()

@@ -29,7 +29,7 @@ func TestLiveTime(t *testing.T) {
 	start := 1_700_000_000 * second
 	log := slog.New(slog.DiscardHandler)
 	l := &Live{
-		log: log, pool: newPool(context.Background(), 2, 64<<10), dec: newDecoder(false, 1, newFilterSet("", log)),
+		log: log, pool: newPool(context.Background(), 2, 64<<10), dec: newDecoder(false, 1, newFilterSet("", log), 0),
 	}
 	l.pool.fill()
 	udp := []byte{

@@ -67,6 +67,8 @@ const (
 	TunnelDepth
 	// TunnelHeader: a tunnel's own header is incomplete or not understood.
 	TunnelHeader
+	// TunnelLength: a tunnel does not carry exactly one IP packet.
+	TunnelLength
 	// TunnelPayload: a tunnel carries something else than IP or Ethernet.
 	TunnelPayload
 	// TruncatedHeader: the IP length leaves no room for the transport header.
@@ -108,6 +110,7 @@ func (r Reason) String() string {
 		NoNextHeader:      "no_next_header",
 		TunnelDepth:       "tunnel_depth",
 		TunnelHeader:      "tunnel_header",
+		TunnelLength:      "tunnel_length",
 		TunnelPayload:     "tunnel_payload",
 		TruncatedHeader:   "truncated_header",
 		CapturedHeader:    "captured_header",
@@ -142,10 +145,11 @@ type Stats struct {
 	Delivered uint64
 	Rejected  [NumReasons]uint64
 	// Aggregated counts packets beyond the first of a frame that held several (802.11
-	// A-MSDU). So Delivered + Aggregated packets came out.
+	// A-MSDU). So Delivered + Aggregated + Tunnels.Inner packets came out.
 	Aggregated uint64
-	// Tunneled counts the delivered packets that came out of a tunnel.
+	// Tunneled counts the packets that came out of a tunnel, whichever.
 	Tunneled  uint64
+	Tunnels   TunnelStats
 	Fragments FragmentStats
 	// Read is how many bytes of the inputs were read, as they are stored; Total
 	// the size of all inputs, without those whose size is unknown.
@@ -182,6 +186,22 @@ type Losses struct {
 
 // Sum returns how many packets are known to be lost.
 func (l *Losses) Sum() uint64 { return l.Kernel + l.Interface + l.Overload + l.Unread }
+
+// TunnelStats are the counters of tunnels that UDP carries. There the outer packet
+// is delivered, too: what is inside is no part of Delivered and Rejected.
+type TunnelStats struct {
+	// Inner counts the packets that came out of them; Rejected what was in them and
+	// did not become a packet.
+	Inner    uint64
+	Rejected [NumReasons]uint64
+	// Invalid counts UDP payloads that were no tunnel though their port, or what
+	// they look like, promised one.
+	Invalid uint64
+	// Connections is how many UDP connections with tunnels, or ports of theirs, are
+	// remembered; Evicted ones were forgotten to stay within the limit.
+	Connections int
+	Evicted     uint64
+}
 
 // FragmentStats are the counters of IP reassembly. Each counts datagrams, except
 // Overlaps, which counts fragments.

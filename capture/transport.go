@@ -67,7 +67,7 @@ func (d *decoder) transport(p *flow.Packet, proto uint8, b []byte, n int) Reason
 		p.PayloadLen = uint32(n - 8)
 		p.Payload = b[8:len(b):len(b)]
 	case flow.IPIP, flow.IPv6, flow.GRE:
-		return d.tunnel(p, proto, b, n)
+		return d.tunnel(p, proto, b)
 	case noNextHeader:
 		return NoNextHeader
 	default:
@@ -76,6 +76,9 @@ func (d *decoder) transport(p *flow.Packet, proto uint8, b []byte, n int) Reason
 	}
 	if d.verify && len(seg) == n && !checksumOK(p, seg) {
 		p.Flags |= flow.BadChecksum
+	}
+	if proto == flow.UDP && d.mayCarry(p, b[8:]) {
+		return d.carrier(p, b[8:len(b):len(b)])
 	}
 	d.deliver(p)
 	return Delivered
@@ -92,7 +95,11 @@ func (d *decoder) deliver(p *flow.Packet) {
 	if p.Tunnel = d.parent; p.Tunnel != 0 {
 		d.stats.Tunneled++
 	}
-	d.stats.Delivered++
+	if d.carried {
+		d.stats.Tunnels.Inner++
+	} else {
+		d.stats.Delivered++
+	}
 	d.block.commit(p)
 }
 

@@ -15,29 +15,39 @@ const maxTunnels = 4
 // gives no packet of its own; the inner one names the tunnel by a uid made of
 // the unordered pair of outer addresses, since there is no connection to name.
 //
-// b is what was captured of n bytes of IP payload. p, with the outer addresses,
-// is used again for the inner packet.
-func (d *decoder) tunnel(p *flow.Packet, proto uint8, b []byte, n int) Reason {
+// b is what was captured of the IP payload. p, with the outer addresses, is used
+// again for the inner packet.
+func (d *decoder) tunnel(p *flow.Packet, proto uint8, b []byte) Reason {
 	if d.depth == maxTunnels {
 		return TunnelDepth
 	}
 	d.depth++
-	d.parent = d.pairUID(p)
+	d.parent, d.via = d.pairUID(p), flow.NoCarrier
+	padding := d.padding
+	// What is inside counts as captured whole, however long the frame was.
+	d.padding, d.missing = 0, 0
 	switch proto {
-	case flow.IPIP, flow.IPv6:
-		if len(b) == 0 {
-			return TruncatedIP
-		}
-		version := byte(4)
-		if proto == flow.IPv6 {
-			version = 6
-		}
-		if b[0]>>4 != version {
-			return IPVersion
-		}
-		return d.ip(b, n)
+	case flow.IPIP:
+		return d.exactIP(4, b, padding)
+	case flow.IPv6:
+		return d.exactIP(6, b, padding)
 	}
-	return d.gre(b, n)
+	return d.gre(b, padding)
+}
+
+// exactIP decodes an IP packet that must fill a tunnel to the byte, the padding of
+// the frame included, as Zeek wants it of IP in IP and of PPTP.
+func (d *decoder) exactIP(version byte, b []byte, padding int) Reason {
+	if len(b) == 0 {
+		return TruncatedIP
+	}
+	if b[0]>>4 != version {
+		return IPVersion
+	}
+	if !wholeIP(b) || padding > 0 {
+		return TunnelLength
+	}
+	return d.ip(b, len(b))
 }
 
 // pairUID returns the uid of a tunnel between the packet's addresses.
@@ -47,7 +57,7 @@ func (d *decoder) pairUID(p *flow.Packet) uint64 {
 		return flow.Mix(h ^ binary.LittleEndian.Uint64(a[8:]))
 	}
 	// 0 stands for no tunnel.
-	return max(1, flow.Mix(end(&p.Src)+end(&p.Dst)^uint64(p.Proto)))
+	return max(1, flow.Mix(end(&p.Src)+end(&p.Dst)))
 }
 
 // GRE header flags and protocols.
@@ -58,53 +68,39 @@ const (
 	greSequence = 0x1000
 	greAck      = 0x0080
 	greVersion  = 0x0007
+	greReserved = 0x0078
 
 	greAruba    = 0x8200 // to 0x82f0, each of which says where the frame came from
 	greAruba3   = 0x8300 // to 0x8370
 	greAruba9   = 0x9000
 	grePPP      = 0x880b
+	pppIPv4     = 0x0021
+	pppIPv6     = 0x0057
 	greEthernet = 0x6558
 	greERSPAN   = 0x88be
 	greERSPAN3  = 0x22eb
 )
 
 // gre opens GRE: version 0 with IP, Ethernet, ERSPAN or Aruba's 802.11 in it, and
-// version 1, which PPTP uses for PPP.
-func (d *decoder) gre(b []byte, n int) Reason {
+// version 1, which PPTP uses for PPP. Source routes, which are long obsolete, are
+// not followed.
+func (d *decoder) gre(b []byte, padding int) Reason {
 	if len(b) < 4 {
 		return TunnelHeader
 	}
 	flags, proto := binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
 	version := flags & greVersion
-	if version > 1 || version == 1 && proto != grePPP {
+	if version > 1 || version == 1 && proto != grePPP || flags&(greRouting|greReserved) != 0 {
 		return TunnelHeader
 	}
 	at := 4
-	if flags&(greChecksum|greRouting) != 0 {
-		at += 4
-	}
-	if flags&greKey != 0 {
-		at += 4
-	}
-	if flags&greSequence != 0 {
-		at += 4
-	}
-	if version == 1 && flags&greAck != 0 {
-		at += 4
-	}
-	if flags&greRouting != 0 {
-		// Source routes, ended by an empty one.
-		for {
-			if at+4 > len(b) {
-				return TunnelHeader
-			}
-			size := int(b[at+3])
-			end := size == 0 && b[at] == 0 && b[at+1] == 0
-			at += 4 + size
-			if end {
-				break
-			}
+	for _, field := range [...]uint16{greChecksum, greKey, greSequence, greAck} {
+		if flags&field != 0 {
+			at += 4
 		}
+	}
+	if version == 1 {
+		return d.pptp(b, at, padding)
 	}
 	switch proto {
 	case greERSPAN:
@@ -125,19 +121,30 @@ func (d *decoder) gre(b []byte, n int) Reason {
 	if at > len(b) {
 		return TunnelHeader
 	}
-	b, n = b[at:], n-at
+	b = b[at:]
 	switch proto {
 	case etherIPv4, etherIPv6, etherMPLS, etherMPLSMulti:
-		return d.ether(proto, b, n)
+		return d.ether(proto, b, len(b))
 	case greEthernet:
-		return d.ethernet(b, n)
-	case grePPP:
-		if r := d.ppp(b, n); r != NotIP {
-			return r
-		}
+		return d.ethernet(b, len(b))
 	}
 	if isAruba(proto) {
-		return d.wlan(b, n, false)
+		return d.wlan(b, len(b), false)
+	}
+	return TunnelPayload
+}
+
+// pptp opens a PPP frame behind the GRE header, which ends at byte at. Only
+// frames with address, control and a protocol of two bytes are known.
+func (d *decoder) pptp(b []byte, at, padding int) Reason {
+	if len(b) < at+4 {
+		return TunnelHeader
+	}
+	switch binary.BigEndian.Uint16(b[at+2:]) {
+	case pppIPv4:
+		return d.exactIP(4, b[at+4:], padding)
+	case pppIPv6:
+		return d.exactIP(6, b[at+4:], padding)
 	}
 	return TunnelPayload
 }

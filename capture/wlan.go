@@ -70,7 +70,7 @@ func isSNAP(b []byte) bool {
 // the reason of the first.
 func (d *decoder) aggregate(b []byte) Reason {
 	const header = 14 // addresses and length
-	parent, vlan, depth, joins, nested := d.parent, d.vlan, d.depth, d.joins, d.nested
+	around := d.place
 	before, result := d.stats.Delivered, LinkHeader
 	for count := 0; len(b) >= header; count++ {
 		size := int(binary.BigEndian.Uint16(b[12:]))
@@ -78,7 +78,7 @@ func (d *decoder) aggregate(b []byte) Reason {
 			break
 		}
 		end := header + size
-		d.parent, d.vlan, d.depth, d.joins, d.nested = parent, vlan, depth, joins, nested
+		d.place = around
 		if r := d.llc(b[header:end:end], size); count == 0 || r == Delivered {
 			result = r
 		}

@@ -138,6 +138,8 @@ type Shard struct {
 	// detector or dissector.
 	joined, other [probeLen]byte
 	noPorts       flow.Tuple // of connections inside others
+	// carrier numbers the session of HTTP that the payload is inside of, plus 1.
+	carrier uint32
 }
 
 // verdict is what the first bytes say about a protocol.
@@ -186,9 +188,11 @@ func protocols(s *Shard) []entry {
 	return []entry{
 		{dissector: secure, service: "ssl", whole: true, tcp: detectTLS},
 		{dissector: ssh{s}, service: "ssh", whole: true, tcp: detectSSH},
+		{dissector: newSOCKS(s), service: "socks", whole: true, tcp: detectSOCKS},
 		{dissector: newHTTP(s), service: "http", whole: true, tcp: detectHTTP},
 		{dissector: newDNS(s), service: "dns", tcp: detectDNSStream, udp: detectDNSDatagram},
 		{dissector: dtls{secure}, service: "dtls", udp: detectDTLS, later: true},
+		{service: "websocket"}, // part of HTTP
 		{dissector: talk, service: "ftp", whole: true, tcp: detectUpgrade},
 		{dissector: talk, service: "smtp"},
 		{dissector: talk, service: "pop3"},
@@ -206,9 +210,11 @@ func protocols(s *Shard) []entry {
 const (
 	protoTLS = 1 + iota
 	protoSSH
+	protoSOCKS
 	protoHTTP
 	protoDNS
 	protoDTLS
+	protoWebSocket
 	protoFTP
 	protoSMTP
 	protoPOP3
@@ -220,6 +226,25 @@ const (
 	protoGSI
 	protoBanner // among the services of a connection: one side sent SSH's banner
 )
+
+// firstCarrier is the value in App.services of the first tunnel protocol: they
+// have no dissector.
+const firstCarrier = 32 - uint8(flow.NumCarriers)
+
+// Carries says that the connection carries a tunnel, which is a service of it.
+func (a *App) Carries(c flow.Carrier) {
+	if c != flow.NoCarrier {
+		a.confirm(firstCarrier + uint8(c))
+	}
+}
+
+// serviceName returns the name of a value of App.services.
+func (s *Shard) serviceName(i uint16) string {
+	if i >= uint16(firstCarrier) {
+		return flow.Carrier(i - uint16(firstCarrier)).String()
+	}
+	return s.protos[i-1].service
+}
 
 // NewShard returns a shard without an output.
 func NewShard(cfg Config) *Shard {
@@ -289,6 +314,13 @@ func (s *Shard) Fin(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time) {
 	}
 }
 
+// Reset says that a TCP packet with RST came. Payload may follow.
+func (s *Shard) Reset(t *flow.Tuple, a *App, ts flow.Time) {
+	if a.proto == protoHTTP {
+		s.protos[protoHTTP-1].dissector.(*http).reset(t, a, ts)
+	}
+}
+
 // Close ends a connection: what is pending is written, the session is freed and
 // nothing more is wanted. It returns the confirmed services in the order of
 // their confirmation, joined with commas, "" if there are none.
@@ -309,12 +341,12 @@ func (s *Shard) Service(a App) string {
 		return ""
 	}
 	if list>>5 == 0 {
-		return s.protos[list-1].service
+		return s.serviceName(list)
 	}
 	text, ok := s.services[list]
 	if !ok {
 		for rest := list; rest != 0; rest >>= 5 {
-			service := s.protos[rest&31-1].service
+			service := s.serviceName(rest & 31)
 			if text != "" && service != "" {
 				text += ","
 			}
@@ -364,6 +396,10 @@ func (a *App) retract(proto uint8) {
 	a.services = kept
 }
 
+// firstTime is where Zeek's clock, which records are dated by, begins: packets
+// that claim to be older, as those of made-up captures do, do not turn it back.
+const firstTime = flow.Time(1e9)
+
 // begin starts a record of a connection that has written *n so far. It reports
 // false where the connection has had its share.
 func (s *Shard) begin(kind flow.Kind, t *flow.Tuple, ts flow.Time, n *uint32) bool {
@@ -373,7 +409,7 @@ func (s *Shard) begin(kind flow.Kind, t *flow.Tuple, ts flow.Time, n *uint32) bo
 	}
 	*n++
 	s.stats.Records[kind]++
-	s.Out.Begin(kind, t, ts)
+	s.Out.Begin(kind, t, max(ts, firstTime))
 	return true
 }
 

@@ -19,6 +19,7 @@ type step struct {
 	data string
 	gap  uint64 // a gap instead of data
 	fin  bool   // the end of the direction instead of data
+	rst  bool   // a reset instead of data
 }
 
 func client(data string) step { return step{dir: flow.ToServer, data: data} }
@@ -49,6 +50,8 @@ func conversation(
 			s.Gap(&tuple, &a, st.dir, ts, st.gap)
 		case st.fin:
 			s.Fin(&tuple, &a, st.dir, ts)
+		case st.rst:
+			s.Reset(&tuple, &a, ts)
 		case tuple.Proto == flow.UDP:
 			s.Datagram(&tuple, &a, st.dir, ts, []byte(st.data))
 		default:
@@ -196,6 +199,31 @@ func TestInteractive(t *testing.T) {
 			t.Errorf("protocol %d: Interactive = %v, want %v", proto, a.Interactive(), want)
 		}
 	}
+	if protoBanner >= firstCarrier {
+		t.Errorf("protocols up to %d and tunnels from %d have numbers in common", protoBanner, firstCarrier)
+	}
+}
+
+// A tunnel is a service beside others; no tunnel is none.
+func TestCarries(t *testing.T) {
+	s := NewShard(Config{})
+	for c := range flow.NumCarriers {
+		var a App
+		a.Carries(c)
+		if got := s.Service(a); got != c.String() {
+			t.Errorf("Service = %q, want %q", got, c)
+		}
+		a.Carries(flow.NoCarrier)
+		a.confirm(protoDNS)
+		a.Carries(c)
+		want := "dns"
+		if c != flow.NoCarrier {
+			want = c.String() + ",dns"
+		}
+		if got := s.Service(a); got != want {
+			t.Errorf("Service = %q, want %q", got, want)
+		}
+	}
 }
 
 func TestConfigValidate(t *testing.T) {
@@ -320,7 +348,7 @@ func TestMaxRecords(t *testing.T) {
 // TestMemory checks that buffers stay below the limit of one connection and of
 // all, and that both are counted.
 func TestMemory(t *testing.T) {
-	long := "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<20)
+	long := "GET /" + strings.Repeat("x", 1<<20)
 	s := NewShard(Config{})
 	s.Out = flow.NewIntelBatch()
 	var a App
@@ -334,10 +362,28 @@ func TestMemory(t *testing.T) {
 		t.Errorf("one connection used %d bytes, want at most %d", peak, 2*DefaultMaxSession)
 	}
 	if a.Wants(flow.ToServer) {
-		t.Error("a header of 1 MiB does not end the direction")
+		t.Error("a target of 1 MiB does not end the direction")
 	}
 	if n := s.Stats().SessionFull; n != 1 {
 		t.Errorf("SessionFull = %d, want 1", n)
+	}
+	s.Close(&tuple, &a)
+
+	// A header line is cut.
+	long = "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<20)
+	a = App{}
+	for _, piece := range cutBy(1000)(long) {
+		s.Stream(&tuple, &a, flow.ToServer, 1, []byte(piece))
+		peak = max(peak, s.bufs.memory.Used())
+	}
+	if peak > 2*DefaultMaxSession {
+		t.Errorf("one connection used %d bytes, want at most %d", peak, 2*DefaultMaxSession)
+	}
+	if !a.Wants(flow.ToServer) {
+		t.Error("a header of 1 MiB ends the direction")
+	}
+	if n := s.Stats().Truncated; n != 1 {
+		t.Errorf("Truncated = %d, want 1", n)
 	}
 	s.Close(&tuple, &a)
 
@@ -436,6 +482,8 @@ func TestGarbage(t *testing.T) {
 				s.Gap(&tuple, &a, dir, 5, uint64(r.IntN(3000)))
 			case n == 1:
 				s.Fin(&tuple, &a, dir, 5)
+			case n == 2:
+				s.Reset(&tuple, &a, 5)
 			default:
 				for _, piece := range cutBy(1 + r.IntN(600))(string(data)) {
 					s.Stream(&tuple, &a, dir, 5, []byte(piece))

@@ -239,7 +239,7 @@ func (d *dns) message(t *flow.Tuple, a *App, ts flow.Time, data []byte) {
 		return
 	}
 	opcode := data[2] >> 3 & 15
-	tracked := opcode == 0 || opcode == 4 || opcode == 5
+	tracked := opcode == opQuery || opcode == opNotify || opcode == opUpdate
 	m := &d.msg
 	m.item = dnsItem{
 		ts: ts, id: binary.BigEndian.Uint16(data), opcode: opcode,
@@ -274,10 +274,13 @@ func (d *dns) message(t *flow.Tuple, a *App, ts flow.Time, data []byte) {
 	}
 }
 
-// parse reads the questions and answers of a message into d.msg.
+// parse reads the questions and answers of a message into d.msg. Of a dynamic
+// update these are its zone, its prerequisites and its changes, as in Zeek, where
+// the zone leaves no trace.
 func (d *dns) parse(t *flow.Tuple, data []byte, reply bool) {
 	m := &d.msg
 	netbios := t.Dport == 137
+	update := m.item.opcode == opUpdate && !netbios
 	off := dnsHeader
 	rejected := reply && be16(data, 6)|be16(data, 8)|be16(data, 10) == 0
 	for range be16(data, 4) {
@@ -286,6 +289,7 @@ func (d *dns) parse(t *flow.Tuple, data []byte, reply bool) {
 			return
 		}
 		switch {
+		case update:
 		case !reply:
 			m.name, _ = appendName(d.nameBuf[:0], data, at, netbios)
 			m.item.flags |= dnsHasQuestion | dnsHasName
@@ -309,38 +313,60 @@ func (d *dns) parse(t *flow.Tuple, data []byte, reply bool) {
 			m.name = decoded
 		}
 	}
-	for range be16(data, 6) {
-		owner := off
-		if off = skipName(data, off, netbios); len(data)-off < 4 {
+	r := rr{netbios: netbios, section: sectionAnswer}
+	if update {
+		r.section = sectionPrerequisite
+	}
+	if off = d.section(data, off, be16(data, 6), r, reply); off < 0 {
+		return
+	}
+	if update {
+		r.section = sectionUpdate
+		if off = d.section(data, off, be16(data, 8), r, reply); off < 0 {
 			return
 		}
-		typ := be16(data, off)
-		ttl := be32(data, off+4)
-		length := int(be16(data, off+8))
-		if off += 10; off > len(data) || length > len(data)-off {
-			return
-		}
-		if reply && m.item.opcode != 5 && len(m.answers) < maxAnswerText {
-			if !d.answer(data, owner, off, length, typ, ttl, netbios) {
-				return
-			}
-		} else if len(m.answers) >= maxAnswerText {
-			d.s.stats.Truncated++
-			return
-		}
-		off += length
 	}
 	m.parsed = true
 }
 
-// answer reads one answer of a reply. It reports false where the message cannot
-// be read further.
-func (d *dns) answer(data []byte, owner, off, length int, typ uint16, ttl uint32, netbios bool) bool {
+// section reads the records of a section that begins at off. It returns where they
+// end, or a negative number where the message cannot be read further.
+func (d *dns) section(data []byte, off int, records uint16, r rr, reply bool) int {
+	for range records {
+		r.owner = off
+		if off = skipName(data, off, r.netbios); len(data)-off < 4 {
+			return -1
+		}
+		r.typ, r.class, r.ttl = be16(data, off), be16(data, off+2), be32(data, off+4)
+		r.length = int(be16(data, off+8))
+		if r.off = off + 10; r.off > len(data) || r.length > len(data)-r.off {
+			return -1
+		}
+		off = r.off + r.length
+		switch {
+		case r.length == 0 && off < len(data) && r.section == sectionAnswer:
+			return -1 // Zeek takes no record that is empty, unless it is the last
+		case !reply:
+		case len(d.msg.answers) >= maxAnswerText:
+			d.s.stats.Truncated++
+			return -1
+		default:
+			if off = d.answer(data, &r); off < 0 {
+				return -1
+			}
+		}
+	}
+	return off
+}
+
+// answer reads one record of a reply. It returns where the next one begins, or a
+// negative number where the message cannot be read further.
+func (d *dns) answer(data []byte, r *rr) (next int) {
 	m := &d.msg
 	start := len(m.answers)
-	list := binary.BigEndian.AppendUint32(m.answers, ttl)
+	list := binary.BigEndian.AppendUint32(m.answers, r.ttl)
 	list = binary.BigEndian.AppendUint32(list, 0)
-	list, result := appendAnswer(list, data, owner, off, length, typ, netbios)
+	list, next, result := appendAnswer(list, data, r)
 	m.answers = list
 	n := len(list) - start - answerHead
 	if result == rrSilent || result == rrBroken || n == 0 {
@@ -349,13 +375,15 @@ func (d *dns) answer(data []byte, owner, off, length int, typ uint16, ttl uint32
 		binary.BigEndian.PutUint32(list[start+4:], uint32(n))
 		m.item.answers++
 	}
-	if result == rrSilent || result == rrBroken {
-		return result == rrSilent
-	}
-	if !m.answered {
+	switch {
+	case result == rrBroken:
+		return -1
+	case result == rrSilent:
+		return next
+	case !m.answered:
 		m.answered = true
 		m.item.flags |= dnsHasName
-		m.name, _ = appendName(d.nameBuf[:0], data, owner, netbios)
+		m.name, _ = appendName(d.nameBuf[:0], data, r.owner, r.netbios)
 		if data[2]&4 != 0 {
 			m.item.flags |= dnsAA
 		}
@@ -363,7 +391,10 @@ func (d *dns) answer(data []byte, owner, off, length int, typ uint16, ttl uint32
 			m.item.flags |= dnsRA
 		}
 	}
-	return result == rrText
+	if result == rrCut {
+		return -1
+	}
+	return next
 }
 
 // pair writes the record of d.msg and its counterpart, or keeps it until that

@@ -4,6 +4,7 @@ package dissect
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -132,7 +133,7 @@ func TestDNSRecords(t *testing.T) {
 			},
 			[]string{
 				"5 - example.com C_INTERNET A - F F T F 0 - - F notify",
-				"5 - example.com C_INTERNET A - F F T F 0 - - F dynamic-update",
+				"5 - - - - - F F F F 0 - - F dynamic-update",
 			},
 		},
 		{
@@ -237,6 +238,111 @@ func TestDNSAnswers(t *testing.T) {
 			rows, _ := conversation(t, Config{}, testTuple(flow.UDP, 53), flow.DNS, steps, whole)
 			if got := pick(rows, "answers"); len(got) != 1 || got[0] != strings.ReplaceAll(tc.want, ",", "\\x2c") {
 				t.Errorf("answers of %q = %q, want %q", tc.record, got, tc.want)
+			}
+		})
+	}
+}
+
+// record makes a resource record whose owner is the name at byte 12 of the message.
+func record(typ, class uint16, ttl uint32, data string) string {
+	b := binary.BigEndian.AppendUint16([]byte("\xc0\x0c"), typ)
+	b = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(b, class), ttl)
+	b = append(binary.BigEndian.AppendUint16(b, uint16(len(data))), data...)
+	return string(b)
+}
+
+// dnsParts makes a message about the name a.b from the records of its sections.
+func dnsParts(flags uint16, qtype uint16, sections ...[]string) string {
+	b := binary.BigEndian.AppendUint16([]byte("\x00\x05"), flags)
+	b = binary.BigEndian.AppendUint16(b, 1)
+	var text strings.Builder
+	for i := range 3 {
+		n := 0
+		if i < len(sections) {
+			n = len(sections[i])
+			text.WriteString(strings.Join(sections[i], ""))
+		}
+		b = binary.BigEndian.AppendUint16(b, uint16(n))
+	}
+	b = binary.BigEndian.AppendUint16(append(b, "\x01a\x01b\x00"...), qtype)
+	return string(append(b, "\x00\x01"...)) + text.String()
+}
+
+// TestDNSUpdate checks dynamic updates, of which Zeek shows what replies repeat.
+func TestDNSUpdate(t *testing.T) {
+	const anyClass, none, in = 255, 254, 1
+	sections := [][]string{
+		{
+			record(5, none, 0, ""), record(255, anyClass, 0, ""), record(255, none, 0, ""), record(1, anyClass, 0, ""),
+			record(1, in, 0, "\x01\x02\x03\x04"),
+		},
+		{
+			record(28, anyClass, 0, ""), record(255, anyClass, 0, ""), record(16, none, 0, "\x01x"),
+			record(1, in, 1200, "\xc0\x00\x02\x01"), record(28, in, 7, "\x20\x01"+strings.Repeat("\x00", 14)),
+			record(5, in, 60, "\x01c\x00"), record(4242, anyClass, 0, ""),
+		},
+		{record(250, anyClass, 0, "xyz")},
+	}
+	steps := []step{client(dnsParts(5<<11, 6, sections...)), server(dnsParts(0x8005|5<<11, 6, sections...))}
+	rows, service := conversation(t, Config{}, testTuple(flow.UDP, 53), flow.DNS, steps, whole)
+	want := []string{"5 0.001000 a.b - - REFUSED F F F F 0 " + strings.Join([]string{
+		"pre: NoRRSet CNAME a.b", "pre: NameInUse a.b", "pre: NameNotInUse a.b", "pre: RRSetExists A a.b",
+		"pre: RRSetExists A a.b", "del: RRSet AAAA", "del: RRSet * a.b", "del: RR TXT a.b", "add: A a.b 192.0.2.1",
+		"add: AAAA a.b 2001::", "add: c", "del: RRSet query-4242",
+	}, ",") + " 0.000000,0.000000,0.000000,0.000000,0.000000,0.000000,0.000000,0.000000,1200.000000,7.000000,60.000000," +
+		"0.000000 F dynamic-update"}
+	if diff := cmp.Diff(want, pick(rows, dnsFields...)); diff != "" {
+		t.Errorf("rows differ (-want +got):\n%s", diff)
+	}
+	if service != "dns" {
+		t.Errorf("service = %q, want dns", service)
+	}
+	// One that is accepted without a word says nothing but that.
+	steps = []step{client(dnsParts(5<<11, 6, sections...)), server(dnsParts(0x8000|5<<11, 6))}
+	rows, _ = conversation(t, Config{}, testTuple(flow.UDP, 53), flow.DNS, steps, whole)
+	want = []string{"5 - - - - NOERROR F F F F 0 - - F dynamic-update"}
+	if diff := cmp.Diff(want, pick(rows, dnsFields...)); diff != "" {
+		t.Errorf("rows differ (-want +got):\n%s", diff)
+	}
+}
+
+// TestDNSLengths checks records whose lengths are not those of their data: Zeek goes
+// on behind what it read.
+func TestDNSLengths(t *testing.T) {
+	const in = 1
+	address := record(1, in, 9, "\x01\x02\x03\x04")
+	longer := func(rr string, by int) string { // than its data
+		b := []byte(rr)
+		b[11] += byte(by)
+		return string(b)
+	}
+	for _, tc := range []struct {
+		name    string
+		records []string
+		want    string
+	}{
+		{"as they should be", []string{record(5, in, 8, "\x01c\x00"), address}, "c,1.2.3.4"},
+		{"name, longer", []string{longer(record(5, in, 8, "\x01c\x00"), 3), address}, "c,1.2.3.4"},
+		{"name, shorter", []string{longer(record(5, in, 8, "\x01c\x00"), -1), address}, "c,1.2.3.4"},
+		{"mail exchange, longer", []string{longer(record(15, in, 8, "\x00\x01\x01c\x00"), 2), address}, "c,1.2.3.4"},
+		{"service, longer", []string{longer(record(33, in, 8, "\x00\x01\x00\x01\x00\x01\x01c\x00"), 2), address}, "c,1.2.3.4"},
+		{"start of authority, longer", []string{longer(record(6, in, 8, "\x01c\x00\x01d\x00"+strings.Repeat("z", 20)), 2), address}, "c,1.2.3.4"},
+		{"IPv6 address, longer", []string{longer(record(28, in, 8, "\x20\x01"+strings.Repeat("\x00", 14)), 1), address}, "2001::,1.2.3.4"},
+		{"IPv6 address, at the end", []string{address, record(28, in, 8, "\x20\x01\x0d\xb8\x01\x02")}, "1.2.3.4,2001:db8::"},
+		{"IPv4 address, longer", []string{address, record(1, in, 8, "\x01\x02\x03\x04\x05"), address}, "1.2.3.4"},
+		{"empty", []string{address, record(5, in, 8, ""), address}, "1.2.3.4"},
+		{"empty, at the end", []string{address, record(16, in, 8, "")}, "1.2.3.4"},
+		{"text that ends within a string", []string{record(16, in, 8, "\x01a\x05bc"), address}, "TXT 1 a"},
+		{"text that ends before a string", []string{record(16, in, 8, "\x01a\x05"), address}, "TXT 1 a,1.2.3.4"},
+		{"services, which are not read over", []string{record(11, in, 8, "\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x09\x00\x04\x01\x02\x03\x04"), address}, "1.2.3.4"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			steps := []step{
+				client(string(dnsQuery(5, "a.b", 1))), server(dnsParts(0x8000, 1, tc.records)),
+			}
+			rows, _ := conversation(t, Config{}, testTuple(flow.UDP, 53), flow.DNS, steps, whole)
+			if got := pick(rows, "answers"); len(got) != 1 || got[0] != tc.want {
+				t.Errorf("answers = %q, want %q", got, tc.want)
 			}
 		})
 	}
@@ -592,6 +698,9 @@ func FuzzDNS(f *testing.F) {
 	f.Add(dnsQuery(1, "example.com", 1))
 	f.Add(dnsReplyTo(1, "x", 255, `x. 1 IN TXT "ab" "c"`, "x. 1 IN NSEC y. A", `x. 1 IN NAPTR 1 2 "s" "t" "" y.`,
 		"x. 1 IN RRSIG A 8 1 60 20300101000000 20200101000000 5 s. aaaa"))
+	f.Add([]byte(dnsParts(0x8000|5<<11, 6, []string{record(5, 254, 0, "")}, []string{
+		record(255, 255, 0, ""), record(28, 1, 7, "\x20\x01"), record(1, 1, 7, "\x01\x02\x03\x04"),
+	})))
 	f.Add([]byte("\x00\x01\x81\x80\x00\x01\x00\x02\x00\x00\x00\x00\xc0\x0c\x00\x01\x00\x01"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, port := range []uint16{53, 137, 9999} {

@@ -56,112 +56,212 @@ const (
 	rrCut                    // the text is not all of it; stop after it
 )
 
-// appendAnswer appends Zeek's text of the answer whose data is
-// msg[off:off+length] to dst. owner is the offset of the record's name.
-func appendAnswer(dst, msg []byte, owner, off, length int, typ uint16, netbios bool) ([]byte, rrResult) {
-	data := msg[off : off+length]
-	name := func(dst []byte, at int) []byte {
-		dst, _ = appendName(dst, msg, off+at, netbios)
-		return dst
+// Operations that have records.
+const (
+	opQuery  = mdns.OpcodeQuery
+	opNotify = mdns.OpcodeNotify
+	opUpdate = mdns.OpcodeUpdate
+)
+
+// rr is a resource record of a message.
+type rr struct {
+	owner       int // where its name begins
+	off, length int // its data
+	typ, class  uint16
+	ttl         uint32
+	section     rrSection
+	netbios     bool
+}
+
+// rrSection is the section that a record stands in.
+type rrSection uint8
+
+const (
+	sectionAnswer       rrSection = iota
+	sectionPrerequisite           // of a dynamic update
+	sectionUpdate
+)
+
+// appendAnswer appends Zeek's text of a record to dst. next is where Zeek goes on
+// reading: behind what it read of the data, which in a broken message is not where
+// the data ends.
+func appendAnswer(dst, msg []byte, r *rr) (text []byte, next int, result rrResult) {
+	switch {
+	case r.section == sectionPrerequisite:
+		return appendPrerequisite(dst, msg, r), r.off + r.length, rrText
+	case r.section == sectionUpdate && (r.class == mdns.ClassANY || r.class == mdns.ClassNONE):
+		return appendDeletion(dst, msg, r), r.off + r.length, rrText
+	case r.section == sectionUpdate:
+		before := len(dst)
+		dst = append(dst, "add: "...)
+		switch r.typ {
+		case rrA, rrAAAA, rrA6:
+			dst = appendTypeName(dst, r.typ)
+			dst, _ = appendName(append(dst, ' '), msg, r.owner, r.netbios)
+			dst = append(dst, ' ')
+		}
+		prefix := len(dst)
+		if dst, next, result = appendData(dst, msg, r); len(dst) == prefix {
+			dst = dst[:before]
+		}
+		return dst, next, result
 	}
-	switch typ {
+	return appendData(dst, msg, r)
+}
+
+// appendPrerequisite appends what a dynamic update demands.
+func appendPrerequisite(dst, msg []byte, r *rr) []byte {
+	dst = append(dst, "pre: "...)
+	switch {
+	case r.class == mdns.ClassNONE && r.typ == mdns.TypeANY:
+		dst = append(dst, "NameNotInUse "...)
+	case r.class == mdns.ClassANY && r.typ == mdns.TypeANY:
+		dst = append(dst, "NameInUse "...)
+	case r.class == mdns.ClassNONE:
+		dst = append(appendTypeName(append(dst, "NoRRSet "...), r.typ), ' ')
+	default:
+		dst = append(appendTypeName(append(dst, "RRSetExists "...), r.typ), ' ')
+	}
+	dst, _ = appendName(dst, msg, r.owner, r.netbios)
+	return dst
+}
+
+// appendDeletion appends what a dynamic update removes.
+func appendDeletion(dst, msg []byte, r *rr) []byte {
+	dst = append(dst, "del: "...)
+	switch {
+	case r.class == mdns.ClassANY && r.typ == mdns.TypeANY:
+		dst = append(dst, "RRSet * "...)
+	case r.class == mdns.ClassNONE:
+		dst = append(appendTypeName(append(dst, "RR "...), r.typ), ' ')
+	default:
+		return appendTypeName(append(dst, "RRSet "...), r.typ)
+	}
+	dst, _ = appendName(dst, msg, r.owner, r.netbios)
+	return dst
+}
+
+func appendTypeName(dst []byte, typ uint16) []byte {
+	if name := qtypeName(typ); name != "" {
+		return append(dst, name...)
+	}
+	return appendNumber(append(dst, "query-"...), uint32(typ))
+}
+
+// appendData appends the text of a record's data.
+func appendData(dst, msg []byte, r *rr) (text []byte, next int, result rrResult) {
+	off, length, netbios := r.off, r.length, r.netbios
+	data := msg[off : off+length]
+	next = off + length
+	// Zeek reads a name to its end, whatever length the record has.
+	name := func(dst []byte, at int) ([]byte, int, rrResult) {
+		dst, end := appendName(dst, msg, off+at, netbios)
+		return dst, end, rrText
+	}
+	switch r.typ {
 	case rrA:
 		if length != 4 {
-			return dst, rrBroken
+			return dst, next, rrBroken
 		}
-		return flow.Addr4([4]byte(data)).AppendTo(dst), rrText
+		return flow.Addr4([4]byte(data)).AppendTo(dst), next, rrText
 	case rrAAAA, rrA6:
-		if length < 16 {
-			return dst, rrBroken
-		}
-		return flow.Addr(data[:16]).AppendTo(dst), rrText
+		// 16 bytes are read; what the message lacks at its end is zero.
+		var addr flow.Addr
+		n := min(len(msg)-off, len(addr)) &^ 3
+		copy(addr[:], msg[off:off+n])
+		return addr.AppendTo(dst), off + n, rrText
 	case rrNS, rrCNAME, rrPTR:
-		return name(dst, 0), rrText
+		return name(dst, 0)
 	case rrMX:
-		return name(dst, 2), rrText
+		return name(dst, min(2, len(msg)-off))
 	case rrSRV:
 		if netbios {
-			return dst, rrSilent // a node status, which shares the number
+			return dst, off, rrSilent // a node status, which shares the number and is not read
 		}
-		return name(dst, 6), rrText
+		return name(dst, min(6, (len(msg)-off)&^1))
 	case rrSOA:
 		dst, at := appendName(dst, msg, off, netbios)
 		if at = skipName(msg, at, netbios); len(msg)-at < 20 {
-			return dst, rrBroken
+			return dst, next, rrBroken
 		}
-		return dst, rrText
+		return dst, at + 20, rrText
 	case rrTXT:
-		return appendStrings(dst, "TXT ", data)
+		dst, result = appendStrings(dst, "TXT ", data)
 	case rrSPF:
-		return appendStrings(dst, "SPF ", data)
+		dst, result = appendStrings(dst, "SPF ", data)
 	case rrNAPTR:
 		return appendNAPTR(dst, msg, off, length, netbios)
 	case rrRRSIG:
 		if length < 18 {
-			return dst, rrBroken
+			return dst, next, rrBroken
 		}
 		dst = strconv.AppendUint(append(dst, "RRSIG "...), uint64(be16(data, 0)), 10)
 		dst = append(dst, ' ')
 		before := len(dst)
-		if dst = name(dst, 18); len(dst) == before {
+		if dst, _ = appendName(dst, msg, off+18, netbios); len(dst) == before {
 			dst = append(dst, "<Root>"...)
 		}
-		return dst, rrText
 	case rrDNSKEY:
 		if length < 4 {
-			return dst, rrBroken
+			return dst, next, rrBroken
 		}
-		return strconv.AppendUint(append(dst, "DNSKEY "...), uint64(data[3]), 10), rrText
+		dst = strconv.AppendUint(append(dst, "DNSKEY "...), uint64(data[3]), 10)
 	case rrDS:
 		if length < 4 {
-			return dst, rrBroken
+			return dst, next, rrBroken
 		}
 		dst = strconv.AppendUint(append(dst, "DS "...), uint64(data[2]), 10)
-		return strconv.AppendUint(append(dst, ' '), uint64(data[3]), 10), rrText
+		dst = strconv.AppendUint(append(dst, ' '), uint64(data[3]), 10)
 	case rrNSEC:
-		dst, _ = appendName(append(dst, "NSEC "...), msg, owner, netbios)
-		return name(append(dst, ' '), 0), rrText
+		dst, _ = appendName(append(dst, "NSEC "...), msg, r.owner, netbios)
+		dst, _ = appendName(append(dst, ' '), msg, off, netbios)
 	case rrNSEC3:
 		if length < 6 {
-			return dst, rrBroken
+			return dst, next, rrBroken
 		}
-		return append(dst, "NSEC3"...), rrText
+		dst = append(dst, "NSEC3"...)
 	case rrNSEC3PARAM:
 		if length < 5 {
-			return dst, rrBroken
+			return dst, next, rrBroken
 		}
-		return append(dst, "NSEC3PARAM"...), rrText
+		dst = append(dst, "NSEC3PARAM"...)
 	case rrSSHFP:
 		if length < 2 {
-			return dst, rrBroken
+			return dst, next, rrBroken
 		}
-		return hex.AppendEncode(append(dst, "SSHFP: "...), data[2:]), rrText
+		dst = hex.AppendEncode(append(dst, "SSHFP: "...), data[2:])
 	case rrLOC:
 		if length < 16 {
-			return dst, rrBroken
+			return dst, next, rrBroken
 		}
 		dst = strconv.AppendUint(append(dst, "LOC:  "...), uint64(data[1]), 10)
 		dst = strconv.AppendUint(append(dst, ' '), uint64(data[2]), 10)
-		return strconv.AppendUint(append(dst, ' '), uint64(data[3]), 10), rrText
+		dst = strconv.AppendUint(append(dst, ' '), uint64(data[3]), 10)
 	case rrBINDS:
 		if length < 5 {
-			return dst, rrBroken
+			return dst, next, rrBroken
 		}
-		return append(dst, "BIND9 signing signal"...), rrText
+		dst = append(dst, "BIND9 signing signal"...)
 	case rrWKS:
-		return dst, rrText
+		next = off // its data is not read over
 	case rrHINFO, rrNB, rrOPT, rrSVCB, rrHTTPS, rrTKEY, rrTSIG, rrCAA:
-		return dst, rrSilent
+		result = rrSilent
+	default:
+		dst = strconv.AppendUint(append(dst, "<unknown type="...), uint64(r.typ), 10)
+		dst = append(dst, '>')
 	}
-	dst = strconv.AppendUint(append(dst, "<unknown type="...), uint64(typ), 10)
-	return append(dst, '>'), rrText
+	return dst, next, result
 }
 
-// appendStrings appends character strings as "TXT 3 abc TXT 2 de".
+// appendStrings appends character strings as "TXT 3 abc TXT 2 de". One that is too
+// long for the data ends them, and the message if any of it is there.
 func appendStrings(dst []byte, label string, data []byte) ([]byte, rrResult) {
 	for first := true; len(data) > 0; first = false {
 		n := int(data[0])
 		if n > len(data)-1 {
+			if len(data) == 1 {
+				return dst, rrText
+			}
 			return dst, rrCut
 		}
 		if !first {
@@ -176,14 +276,16 @@ func appendStrings(dst []byte, label string, data []byte) ([]byte, rrResult) {
 
 // appendNAPTR appends "NAPTR order preference flags service", then the regular
 // expression and the replacement as far as there are any.
-func appendNAPTR(dst, msg []byte, off, length int, netbios bool) ([]byte, rrResult) {
+func appendNAPTR(
+	dst, msg []byte, off, length int, netbios bool,
+) (text []byte, next int, result rrResult) {
 	data := msg[off : off+length]
 	dst = strconv.AppendUint(append(dst, "NAPTR "...), uint64(be16(data, 0)), 10)
 	dst = strconv.AppendUint(append(dst, ' '), uint64(be16(data, 2)), 10)
 	at, n := 4, 0
 	for range 3 { // flags, service, regular expression
 		if at >= len(data) || int(data[at]) > len(data)-at-1 {
-			return dst, rrBroken
+			return dst, off + length, rrBroken
 		}
 		n = int(data[at])
 		dst = append(append(dst, ' '), data[at+1:at+1+n]...)
@@ -193,10 +295,10 @@ func appendNAPTR(dst, msg []byte, off, length int, netbios bool) ([]byte, rrResu
 		dst = append(dst, ' ')
 	}
 	before := len(dst)
-	if dst, _ = appendName(dst, msg, off+at, netbios); len(dst) == before && n > 0 {
+	if dst, next = appendName(dst, msg, off+at, netbios); len(dst) == before && n > 0 {
 		dst = dst[:before-1]
 	}
-	return dst, rrText
+	return dst, next, rrText
 }
 
 // answers are texts with their times to live, as one string of bytes: for each
@@ -283,15 +385,15 @@ func rcodeName(code uint8) string {
 // opcodeName names the operations that have records.
 func opcodeName(code uint8, netbios bool) string {
 	switch {
-	case code == 0 && netbios:
+	case code == opQuery && netbios:
 		return "netbios-query"
-	case code == 5 && netbios:
+	case code == opUpdate && netbios:
 		return "netbios-registration"
-	case code == 4 && netbios:
+	case code == opNotify && netbios:
 		return "netbios-opcode-4"
-	case code == 4:
+	case code == opNotify:
 		return "notify"
-	case code == 5:
+	case code == opUpdate:
 		return "dynamic-update"
 	}
 	return "query"

@@ -19,27 +19,24 @@ const (
 	maxLine = 64 << 10
 	// lateBytes is how far into a connection something else than HTTP is still
 	// taken as a sign that it never was HTTP.
-	lateBytes = 10 << 10
+	lateBytes = 10<<10 + 1
 )
 
 // httpState says what the next bytes of a direction are.
 type httpState uint8
 
 const (
-	httpFirst      httpState = iota // a request or status line
-	httpHeader                      // a header line, or the empty one
-	httpBody                        // left bytes of body
-	httpChunkSize                   // a chunk's size
-	httpChunk                       // left bytes of a chunk
-	httpChunkEnd                    // the line end behind a chunk
-	httpLines                       // lines of body until the connection ends
-	httpMultipart                   // lines of body between the parts of it
-	httpPartHeader                  // a header line of a part
-	httpPartLines                   // lines of a part, which end in CRLF
-	httpPart                        // left bytes of a part
-	httpRest                        // body until the connection ends
-	httpTunnel                      // behind the reply to CONNECT, but for a LF that may come
-	httpNothing                     // of no use any more
+	httpFirst     httpState = iota // a request or status line
+	httpHeader                     // a header line, or the empty one
+	httpBody                       // left bytes of body
+	httpChunkSize                  // a chunk's size
+	httpChunk                      // left bytes of a chunk
+	httpChunkEnd                   // the line end behind a chunk
+	httpLines                      // lines of body until the connection ends
+	httpParts                      // lines of a body that consists of entities
+	httpRest                       // body until the connection ends
+	httpCarried                    // another protocol
+	httpNothing                    // of no use any more
 )
 
 // httpExpect says whether a message may have a body.
@@ -53,47 +50,61 @@ const (
 
 // httpSide is one direction of a connection and the message it is in.
 type httpSide struct {
+	httpEntity
 	buf     []byte // the beginning of a line, or a header line (held)
+	head    []byte // a header line of a part (folding)
+	folding bool   // head is a header line that the next line may continue
 	held    bool   // buf is a header line that the next line may continue
+	cut     bool   // buf is as long as a line may be, and the line longer
 	afterCR bool   // the last line ended in CR, to which a LF would belong
+	onlyLF  bool   // of a part: a line ends in CRLF, and only in that
 	ongoing bool   // a message was begun and not ended
 	old     bool   // the replies are HTTP/0.9: no lines at all
 	trailer bool   // the header lines are behind the last chunk
 	chunked bool
-	zipped  bool
-	partial bool // Content-Range gave the length
 	state   httpState
 	expect  httpExpect
 	version uint16 // major<<8 | minor
-	zip     uint32 // number of the inflater, plus 1
-	mark    []byte // the boundary of a multipart body
-	length  int64  // Content-Length, -1 if there is none
-	span    int64  // the length that Content-Range gave, or that of a part, -1 if none
-	left    int64  // bytes to come; in httpLines, those of the unfinished line
-	body    int64  // bytes of body so far, unpacked
+	plain   int64  // bytes of a part that are no lines
+	size    int64  // bytes until a line ends whatever it ends in, -1 if none does
 }
 
-// httpSession is what a connection keeps.
-type httpSession struct {
+// httpLog is what Zeek's script keeps for a connection: the exchanges, and the
+// numbers by which replies find their requests.
+type httpLog struct {
 	written uint32
-	seen    uint32 // payload bytes so far, at most lateBytes
-	last    flow.Time
-	side    [2]httpSide
 	// head and tail number the first and last exchange that is not written,
 	// plus 1; count counts them.
 	head, tail, count uint32
 	// request and response are Zeek's numbers of the current request and reply,
 	// depth that of exchanges.
 	request, response, depth uint32
+}
+
+// httpSession is what a connection keeps.
+type httpSession struct {
+	httpLog
+	seen  uint32 // payload bytes so far, at most lateBytes
+	last  flow.Time
+	side  [2]httpSide
+	outer uint32 // number of the session whose log is used, plus 1, or 0
+	// carrier numbers what this connection carries now, plus 1.
+	carrier uint32
 	// unanswered counts the requests without a reply; heads has a bit for each
 	// of the first 128 that says whether it was HEAD.
 	unanswered uint32
 	heads      [2]uint64
 	code       uint16 // status of the reply that is being read
+	keep       bool   // more than one request is to be expected
+	asked      bool   // there was a request
+	replied    bool   // the server has sent something
+	again      bool   // Zeek has begun anew
 	closing    bool   // a reply said "Connection: close"
 	connect    bool   // the request was CONNECT
 	upgrade    bool   // the reply said "Connection: upgrade"
 	protocol   bool   // the reply had an Upgrade header
+	websocket  bool   // and it said WebSocket
+	tooLong    bool   // a header line was continued beyond Zeek's limit
 }
 
 type http struct {
@@ -101,7 +112,10 @@ type http struct {
 	sessions  slab[httpSession]
 	exchanges slab[httpExchange]
 	inflaters slab[inflater]
+	parts     slab[httpEntity]
+	carriers  slab[httpCarrier]
 	scratch   []byte
+	frame     []byte // payload of a WebSocket frame without its mask
 }
 
 func newHTTP(s *Shard) *http { return &http{s: s} }
@@ -112,15 +126,29 @@ func (h *http) datagram(*flow.Tuple, *App, flow.Dir, flow.Time, []byte) {}
 // where there is no memory for it. The first exchange is booked with it.
 func (h *http) open(a *App) *httpSession {
 	id, ok := a.has()
-	if !ok {
-		if !h.s.bufs.book(h.sessions.size() + h.exchanges.size()) {
-			a.flags |= doneBoth
-			return nil
-		}
-		id = h.sessions.get()
-		*h.sessions.at(id) = httpSession{written: h.s.attach(a, id)}
+	if ok {
+		return h.sessions.at(id)
 	}
-	return h.sessions.at(id)
+	if !h.s.bufs.book(h.sessions.size() + h.exchanges.size()) {
+		a.flags |= doneBoth
+		return nil
+	}
+	id = h.sessions.get()
+	c := h.sessions.at(id)
+	*c = httpSession{httpLog: httpLog{written: h.s.attach(a, id)}}
+	if a.flags&inside != 0 {
+		c.outer = h.s.carrier
+	}
+	return c
+}
+
+// log returns the log that a session writes to: that of the session which
+// carries it, since Zeek's script knows only connections.
+func (h *http) log(c *httpSession) *httpLog {
+	if c.outer != 0 {
+		return &h.sessions.at(c.outer - 1).httpLog
+	}
+	return &c.httpLog
 }
 
 func (h *http) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
@@ -130,33 +158,35 @@ func (h *http) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []
 	}
 	c.last = ts
 	c.seen = min(c.seen+uint32(min(len(data), lateBytes)), lateBytes)
+	again := false
+	if dir == flow.ToClient && !c.replied {
+		if c.replied, again = true, c.again; again {
+			h.anew(t, c)
+		}
+	}
 	q := &c.side[dir&1]
+	if q.size > 0 {
+		q.size -= int64(len(data))
+	}
 	for len(data) > 0 && q.state != httpNothing {
 		if q.afterCR {
 			q.afterCR = false
 			if data[0] == '\n' {
 				data = data[1:]
-				if q.state != httpTunnel {
-					continue
-				}
+				continue
 			}
 		}
 		switch q.state {
-		case httpTunnel:
-			h.tunnel(t, a, c, data)
+		case httpCarried:
+			h.carry(t, a, c, dir, data)
 			return
 		case httpBody, httpChunk:
 			n := int(min(q.left, int64(len(data))))
 			h.count(q, data[:n])
 			data = data[n:]
 			h.skip(t, c, dir, int64(n))
-		case httpPart:
-			n := int(min(q.left, int64(len(data))))
-			h.count(q, data[:n])
-			data = data[n:]
-			if q.left -= int64(n); q.left == 0 {
-				q.state = httpMultipart
-			}
+		case httpParts:
+			data = h.entityData(t, c, dir, data)
 		case httpLines:
 			data = h.bodyLine(q, data)
 		case httpRest:
@@ -164,13 +194,24 @@ func (h *http) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []
 				h.beginOld(t, c, a)
 			}
 			h.count(q, data)
-			return
+			data = nil
 		default:
 			more := false
 			if data, more = h.line(t, a, c, dir, data); !more {
 				return
 			}
 		}
+	}
+	if q.size == 0 {
+		q.size = -1
+		if q.state == httpParts && len(q.buf) > 0 {
+			h.entityData(t, c, dir, []byte("\r\n"))
+		}
+	}
+	if again {
+		// The violation was among what was read again.
+		a.retract(protoHTTP)
+		a.flags |= doneBoth
 	}
 	h.settle(t, a, c)
 }
@@ -191,6 +232,9 @@ func (h *http) skip(t *flow.Tuple, c *httpSession, dir flow.Dir, n int64) {
 // settle tells the connection which directions are of no use any more, and frees
 // the session where none is.
 func (h *http) settle(t *flow.Tuple, a *App, c *httpSession) {
+	if c.tooLong {
+		a.flags |= gaveUp
+	}
 	for dir := range c.side {
 		if q := &c.side[dir]; q.state == httpNothing {
 			a.flags |= doneToServer << dir
@@ -211,23 +255,16 @@ func (h *http) line(
 	if q.held {
 		q.held = false
 		if data[0] != ' ' && data[0] != '\t' {
-			h.header(t, c, dir, q.buf)
-			q.buf = q.buf[:0]
+			h.header(t, c, dir, &q.httpEntity, 0, q.buf)
+			q.buf, q.cut, q.folding = q.buf[:0], false, false
+		} else {
+			q.folding = true
 		}
 	}
 	line, rest, ended := cutLine(data)
-	if q.state == httpPartLines {
-		line, rest, ended = cutCRLF(q, data)
-	} else {
-		q.afterCR = ended && len(rest) == 0 && data[len(data)-1] == '\r'
-	}
+	q.afterCR = ended && len(rest) == 0 && data[len(data)-1] == '\r'
 	if !ended || len(q.buf) > 0 {
-		if len(q.buf)+len(line) > maxLine && q.state == httpPartLines {
-			// No boundary is that long.
-			h.count(q, q.buf)
-			q.buf = q.buf[:0]
-		}
-		if !h.hold(q, line) {
+		if !h.hold(c, q, line) {
 			h.made(t, c, dir, true)
 			q.state = httpNothing
 			return nil, true
@@ -239,26 +276,35 @@ func (h *http) line(
 	}
 	switch {
 	case q.state != httpHeader || len(line) == 0 || line[0] == 0:
-		if !h.takeLine(t, a, c, dir, line, rest) {
+		if !h.takeLine(t, a, c, dir, line) {
 			return nil, false
 		}
 	case len(rest) > 0 && rest[0] != ' ' && rest[0] != '\t':
-		h.header(t, c, dir, line)
-	case len(q.buf) > 0 || h.hold(q, line):
+		h.header(t, c, dir, &q.httpEntity, 0, line)
+	case len(q.buf) > 0 || h.hold(c, q, line):
 		q.held = true // the next line may continue it
 		return rest, true
 	}
-	q.buf = q.buf[:0]
+	q.buf, q.cut, q.folding = q.buf[:0], false, false
 	return rest, true
 }
 
-// hold keeps the beginning of a line.
-func (h *http) hold(q *httpSide, data []byte) bool {
-	ok := len(q.buf)+len(data) <= maxLine
-	if !ok {
-		h.s.stats.SessionFull++
-		return false
+// hold keeps the beginning of a line. What a header line has beyond its limit is
+// left out; any other line, and all of them where there is no memory, make it
+// report false.
+func (h *http) hold(c *httpSession, q *httpSide, data []byte) bool {
+	if room := maxLine - len(q.buf); len(data) > room {
+		if q.state != httpHeader {
+			h.s.stats.SessionFull++
+			return false
+		}
+		if data = data[:room]; !q.cut {
+			q.cut = true
+			h.s.stats.Truncated++
+		}
+		c.tooLong = c.tooLong || q.folding
 	}
+	var ok bool
 	q.buf, ok = h.s.bufs.add(q.buf, data)
 	return ok
 }
@@ -311,28 +357,20 @@ func (h *http) bodyLine(q *httpSide, data []byte) []byte {
 	return rest
 }
 
-// takeLine handles a line that is no header. rest is what follows it in the same
-// segment. It reports false where the session has ended.
-func (h *http) takeLine(
-	t *flow.Tuple, a *App, c *httpSession, dir flow.Dir, line, rest []byte,
-) bool {
+// takeLine handles a line that is no header. It reports false where the session
+// has ended.
+func (h *http) takeLine(t *flow.Tuple, a *App, c *httpSession, dir flow.Dir, line []byte) bool {
 	q := &c.side[dir&1]
 	switch q.state {
 	case httpFirst:
 		if dir == flow.ToServer {
-			h.requestLine(t, a, c, line)
-			return true
+			return h.requestLine(t, a, c, line)
 		}
 		return h.statusLine(t, a, c, line)
 	case httpHeader:
 		h.endHeader(t, c, dir)
 		if dir == flow.ToClient && c.connect {
-			if q.afterCR {
-				q.state = httpTunnel
-				return true
-			}
-			h.tunnel(t, a, c, rest)
-			return false
+			h.hand(c, false)
 		}
 	case httpChunkSize:
 		n, ok := number(line, 16)
@@ -343,54 +381,8 @@ func (h *http) takeLine(
 		q.state, q.left = httpChunk, n
 	case httpChunkEnd:
 		q.state = httpChunkSize
-	case httpMultipart, httpPartHeader, httpPartLines:
-		h.multipartLine(t, c, dir, line)
 	}
 	return true
-}
-
-// tunnel hands the connection on to whatever dissector knows what runs inside a
-// CONNECT. rest is what the server has sent of it.
-func (h *http) tunnel(t *flow.Tuple, a *App, c *httpSession, rest []byte) {
-	ts := c.last
-	h.close(t, a)
-	a.handOver(0)
-	h.s.Stream(t, a, flow.ToClient, ts, rest)
-}
-
-// multipartLine takes a line of a multipart body, which ends with the closing
-// boundary.
-func (h *http) multipartLine(t *flow.Tuple, c *httpSession, dir flow.Dir, line []byte) {
-	q := &c.side[dir&1]
-	h.count(q, line)
-	q.body += 2
-	n := len(q.mark)
-	if len(line) >= n+2 && string(line[:2]) == "--" && bytes.Equal(line[2:2+n], q.mark) {
-		if len(line) >= n+4 && string(line[2+n:4+n]) == "--" {
-			h.made(t, c, dir, false)
-			return
-		}
-		q.state, q.length, q.span, q.partial = httpPartHeader, -1, -1, false
-		return
-	}
-	if q.state != httpPartHeader {
-		return
-	}
-	if len(line) > 0 {
-		if name, value := splitHeader(line); name != nil {
-			h.framing(c, dir, name, value)
-		}
-		return
-	}
-	// A part with a length is counted as it is, one without line by line.
-	switch {
-	case q.length > 0:
-		q.state, q.left, q.span = httpPart, q.length, q.length
-	case q.length == 0:
-		q.state = httpMultipart
-	default:
-		q.state = httpPartLines
-	}
 }
 
 // count adds data to the body.
@@ -424,22 +416,60 @@ func (h *http) freeZip(q *httpSide) {
 // freeLine frees what a direction has buffered.
 func (h *http) freeLine(q *httpSide) {
 	h.s.bufs.release(q.buf)
+	h.s.bufs.release(q.head)
 	h.s.bufs.release(q.mark)
-	q.buf, q.mark, q.held = nil, nil, false
+	q.buf, q.head, q.mark, q.held, q.folding, q.cut = nil, nil, nil, false, false, false
 }
 
-// violate gives up a direction, or all of a connection that turned out not to
-// speak HTTP. It reports false where the session has ended.
-func (h *http) violate(t *flow.Tuple, a *App, c *httpSession) bool {
+// violate is for what is no line of HTTP. Late in a connection, it ends a
+// direction; early, Zeek takes its analyzer away. Where the server has not sent
+// anything by then, the first bytes of a reply bring it back. It reports false
+// where the session has ended.
+func (h *http) violate(t *flow.Tuple, a *App, c *httpSession, dir flow.Dir) bool {
 	h.s.stats.Violations++
 	if c.seen == lateBytes {
-		c.side[flow.ToClient].state = httpNothing
+		c.side[dir&1].state = httpNothing
 		return true
 	}
 	a.retract(protoHTTP)
+	if dir == flow.ToServer && !c.replied && c.seen <= probeBytes {
+		h.made(t, c, flow.ToServer, true)
+		c.side[flow.ToServer].state = httpNothing
+		c.again = true
+		return true
+	}
 	a.flags |= doneBoth
 	h.close(t, a)
 	return false
+}
+
+// anew begins once more with a connection whose client has violated HTTP, now
+// that the server sends something. Zeek reads again what the client has sent, so
+// that there is one more record of each request.
+func (h *http) anew(t *flow.Tuple, c *httpSession) {
+	l := h.log(c)
+	c.again = false
+	last := l.tail
+	for at := l.head; at != 0; {
+		x := h.exchanges.at(at - 1)
+		if !h.s.bufs.book(h.exchanges.size()) {
+			return
+		}
+		h.s.bufs.free(h.exchanges.size())
+		l.request++
+		y := h.exchanges.at(h.exchange(t, c, flow.ToServer))
+		for text := range textCount {
+			if x.has&(1<<text) != 0 {
+				from, n := int(x.spans[text][0]), int(x.spans[text][1])
+				h.set(y, text, x.text[from:from+n])
+			}
+		}
+		y.requested = x.requested
+		if at == last {
+			break
+		}
+		at = x.next
+	}
 }
 
 // gap skips bytes of a body; any other gap ends the direction.
@@ -449,6 +479,10 @@ func (h *http) gap(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, n uint64) 
 		return
 	}
 	c.last = ts
+	if c.carrier != 0 {
+		h.carriedGap(t, a, c, dir, n)
+		return
+	}
 	q := &c.side[dir&1]
 	if q.ongoing && q.body > 0 && (q.state == httpBody || q.state == httpChunk) &&
 		uint64(q.left) >= n {
@@ -456,11 +490,8 @@ func (h *http) gap(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, n uint64) 
 		h.skip(t, c, dir, int64(n))
 		return
 	}
-	if q.state == httpPart && q.left < q.span && uint64(q.left) >= n {
-		// The gap is one of the part, but does not count for the whole.
-		if q.left -= int64(n); q.left == 0 {
-			q.state = httpMultipart
-		}
+	if q.state == httpParts && h.entityGap(t, c, dir, n) {
+		h.settle(t, a, c)
 		return
 	}
 	h.s.stats.Gaps++
@@ -474,9 +505,10 @@ func (h *http) gap(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, n uint64) 
 }
 
 // fin ends a direction: what is there of a line is one, and the message is done.
+// Zeek does not tell what a connection carries.
 func (h *http) fin(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time) {
 	id, ok := a.has()
-	if !ok || !a.Wants(dir) {
+	if !ok || !a.Wants(dir) || a.flags&inside != 0 {
 		return
 	}
 	c := h.sessions.at(id)
@@ -487,11 +519,28 @@ func (h *http) fin(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time) {
 		q.left = 0
 	}
 	if len(q.buf) > 0 && !q.held {
-		if _, more := h.line(t, a, c, dir, []byte("\n")); !more {
+		if q.state == httpParts {
+			h.entityData(t, c, dir, []byte("\n"))
+		} else if _, more := h.line(t, a, c, dir, []byte("\n")); !more {
 			return
 		}
 	}
 	h.made(t, c, dir, false)
+	h.settle(t, a, c)
+}
+
+// reset ends the messages that are being read. Where there is none, one may
+// still follow. As with the end of a direction, Zeek does not tell what a
+// connection carries.
+func (h *http) reset(t *flow.Tuple, a *App, ts flow.Time) {
+	id, ok := a.has()
+	if !ok || a.flags&inside != 0 {
+		return
+	}
+	c := h.sessions.at(id)
+	c.last = ts
+	h.made(t, c, flow.ToServer, true)
+	h.made(t, c, flow.ToClient, true)
 	h.settle(t, a, c)
 }
 
@@ -503,6 +552,9 @@ func (h *http) close(t *flow.Tuple, a *App) {
 	c := h.sessions.at(id)
 	h.made(t, c, flow.ToServer, true)
 	h.made(t, c, flow.ToClient, true)
+	if c.carrier != 0 {
+		h.dropCarrier(t, a, c)
+	}
 	for c.head != 0 {
 		h.write(t, c, c.head-1)
 	}

@@ -54,36 +54,37 @@ const (
 // belongs to, which is made if there is none. Where there is no memory for one
 // more, the oldest is written as it is.
 func (h *http) exchange(t *flow.Tuple, c *httpSession, dir flow.Dir) uint32 {
-	number := c.request
+	l := h.log(c)
+	number := l.request
 	if dir == flow.ToClient {
-		number = c.response
+		number = l.response
 	}
-	if at := h.find(c, number); at != 0 {
+	if at := h.find(l, number); at != 0 {
 		return at - 1
 	}
-	for c.count > 0 && !h.s.bufs.book(h.exchanges.size()) {
-		h.write(t, c, c.head-1)
+	for l.count > 0 && !h.s.bufs.book(h.exchanges.size()) {
+		h.write(t, c, l.head-1)
 	}
 	id := h.exchanges.get()
-	c.depth++
-	*h.exchanges.at(id) = httpExchange{ts: c.last, number: number, depth: c.depth}
-	if c.tail == 0 {
-		c.head = id + 1
+	l.depth++
+	*h.exchanges.at(id) = httpExchange{ts: c.last, number: number, depth: l.depth}
+	if l.tail == 0 {
+		l.head = id + 1
 	} else {
-		h.exchanges.at(c.tail - 1).next = id + 1
+		h.exchanges.at(l.tail - 1).next = id + 1
 	}
-	c.tail = id + 1
-	c.count++
+	l.tail = id + 1
+	l.count++
 	return id
 }
 
 // find returns the number of the exchange with Zeek's number, plus 1; 0 if it
 // was written or never made.
-func (h *http) find(c *httpSession, number uint32) uint32 {
-	if c.tail != 0 && h.exchanges.at(c.tail-1).number == number {
-		return c.tail
+func (h *http) find(l *httpLog, number uint32) uint32 {
+	if l.tail != 0 && h.exchanges.at(l.tail-1).number == number {
+		return l.tail
 	}
-	for at := c.head; at != 0; {
+	for at := l.head; at != 0; {
 		x := h.exchanges.at(at - 1)
 		if x.number == number {
 			return at
@@ -115,70 +116,80 @@ func (h *http) keep(x *httpExchange, value []byte) ([2]uint16, bool) {
 	return [2]uint16{uint16(at), uint16(len(value))}, true
 }
 
-// requestLine begins a request.
-func (h *http) requestLine(t *flow.Tuple, a *App, c *httpSession, line []byte) {
+// requestLine begins a request. It reports false where the session has ended.
+func (h *http) requestLine(t *flow.Tuple, a *App, c *httpSession, line []byte) bool {
 	q := &c.side[flow.ToServer]
 	n := 0
-	for n < len(line) && isToken(line[n]) {
+	for n < len(line) && isMethod(line[n]) {
 		n++
 	}
 	rest := skipSpace(line[n:])
 	if n == 0 || len(rest) == len(line)-n {
-		h.badRequest(a, c, line)
-		return
+		return h.badRequest(t, a, c, line)
 	}
-	uri, version := splitRequest(rest)
-	if version == 0x0009 && (n < 3 || len(uri) == 0) {
-		h.badRequest(a, c, line)
-		return
+	uri, version, ok := splitRequest(rest)
+	if ok {
+		h.version(c, q, version)
+	}
+	if q.version == 0x0009 && (n < 3 || len(uri) == 0) {
+		return h.badRequest(t, a, c, line)
 	}
 	a.confirm(protoHTTP)
-	q.version = version
-	head := bytes.EqualFold(line[:n], []byte("HEAD"))
-	if c.unanswered < 128 && head {
+	c.asked = true
+	// As many letters as there are, be it one.
+	if c.unanswered < 128 && n <= 4 && bytes.EqualFold(line[:n], []byte("HEAD")[:n]) {
 		c.heads[c.unanswered>>6] |= 1 << (c.unanswered & 63)
 	}
 	c.unanswered++
 	if n <= 7 && bytes.EqualFold(line[:n], []byte("CONNECT")[:n]) {
 		c.connect = true
 	}
-	if c.request < c.response {
-		c.request = c.response
+	l := h.log(c)
+	if l.request < l.response {
+		l.request = l.response
 	}
-	if c.count > maxRequests {
-		if c.response == 0 {
-			c.response++
+	if l.count > maxRequests {
+		if l.response == 0 {
+			l.response++
 		}
-		for at := c.head; at != 0; {
+		for at := l.head; at != 0; {
 			x := h.exchanges.at(at - 1)
 			id := at - 1
-			if at = x.next; x.number >= c.response && x.number < c.request {
+			if at = x.next; x.number >= l.response && x.number < l.request {
 				h.write(t, c, id)
 			}
 		}
-		c.response = max(c.response, c.request)
+		l.response = max(l.response, l.request)
 	}
-	c.request++
+	l.request++
 	x := h.exchanges.at(h.exchange(t, c, flow.ToServer))
 	h.set(x, textMethod, line[:n])
 	h.scratch = unescape(h.scratch[:0], uri)
 	h.set(x, textURI, h.scratch)
 	h.begin(q, bodyMaybe)
-	if version == 0x0009 {
+	if q.version == 0x0009 {
+		h.made(t, c, flow.ToClient, false)
 		r := &c.side[flow.ToClient]
 		r.old, r.state = true, httpRest
 	}
+	return true
 }
 
-// badRequest ends the requests of a connection, unless the line is empty.
-func (h *http) badRequest(a *App, c *httpSession, line []byte) {
-	if len(line) > 0 {
-		h.s.stats.Violations++
-		c.side[flow.ToServer].state = httpNothing
-		if c.seen < lateBytes {
-			a.retract(protoHTTP)
-		}
+// version notes the version of a message. From 1.1 on, requests may follow each
+// other.
+func (h *http) version(c *httpSession, q *httpSide, version uint16) {
+	q.version = version
+	c.keep = c.keep || version > 0x0100
+}
+
+// badRequest is for what is no request. An empty line is nothing, and so is any
+// where no request is to be expected. It reports false where the session has
+// ended.
+func (h *http) badRequest(t *flow.Tuple, a *App, c *httpSession, line []byte) bool {
+	if len(line) == 0 || c.asked && !c.keep {
+		return true
 	}
+	return h.violate(t, a, c, flow.ToServer)
 }
 
 // statusLine begins a reply. It reports false where the session has ended.
@@ -187,7 +198,7 @@ func (h *http) statusLine(t *flow.Tuple, a *App, c *httpSession, line []byte) bo
 	rest := line
 	if hasPrefixFold(line, "HTTP/", false) == yes {
 		rest = line[5:]
-		q.version = parseVersion(rest)
+		h.version(c, q, parseVersion(rest))
 		for len(rest) > 0 && !isLWS(rest[0]) {
 			rest = rest[1:]
 		}
@@ -196,7 +207,7 @@ func (h *http) statusLine(t *flow.Tuple, a *App, c *httpSession, line []byte) bo
 		rest = nil
 	}
 	if len(rest) < 3 {
-		return len(line) == 0 || h.violate(t, a, c)
+		return len(line) == 0 || h.violate(t, a, c, flow.ToClient)
 	}
 	if c.unanswered > 0 {
 		a.confirm(protoHTTP)
@@ -227,8 +238,9 @@ func (h *http) statusLine(t *flow.Tuple, a *App, c *httpSession, line []byte) bo
 
 // reply notes a status line.
 func (h *http) reply(t *flow.Tuple, c *httpSession, reason []byte) {
-	if at := h.find(c, c.response); at == 0 || h.exchanges.at(at-1).answered() {
-		c.response++
+	l := h.log(c)
+	if at := h.find(l, l.response); at == 0 || h.exchanges.at(at-1).answered() {
+		l.response++
 	}
 	x := h.exchanges.at(h.exchange(t, c, flow.ToClient))
 	x.code = c.code
@@ -265,9 +277,10 @@ func (h *http) beginOld(t *flow.Tuple, c *httpSession, a *App) {
 // begin starts a message behind its first line.
 func (h *http) begin(q *httpSide, expect httpExpect) {
 	h.freeZip(q)
+	h.s.bufs.release(q.mark)
+	q.httpEntity = httpEntity{length: -1, span: -1}
 	q.state, q.expect, q.ongoing = httpHeader, expect, true
-	q.trailer, q.chunked, q.zipped, q.partial = false, false, false, false
-	q.length, q.span, q.left, q.body = -1, -1, 0, 0
+	q.trailer, q.chunked, q.onlyLF, q.plain, q.size = false, false, false, 0, -1
 }
 
 // endHeader finds out what follows the headers.
@@ -276,8 +289,15 @@ func (h *http) endHeader(t *flow.Tuple, c *httpSession, dir flow.Dir) {
 	switch {
 	case q.trailer, q.expect == bodyNever:
 		h.made(t, c, dir, false)
-	case len(q.mark) > 0 && !q.chunked && q.length < 0:
-		q.state = httpMultipart
+	case q.kind != kindOther:
+		if q.length == 0 {
+			h.made(t, c, dir, false)
+			return
+		}
+		q.state, q.left, q.size = httpParts, q.length, q.length
+		if q.kind == kindMessage {
+			h.beginPart(&q.httpEntity, 0)
+		}
 	case q.chunked:
 		q.state = httpChunkSize
 	case q.length == 0:
@@ -287,7 +307,7 @@ func (h *http) endHeader(t *flow.Tuple, c *httpSession, dir flow.Dir) {
 	case c.closing || q.zipped:
 		q.state = httpRest
 	case q.expect == bodyExpected:
-		q.state = httpLines
+		q.state, q.left = httpLines, 0
 	default:
 		h.made(t, c, dir, false)
 	}
@@ -302,21 +322,25 @@ func (h *http) made(t *flow.Tuple, c *httpSession, dir flow.Dir, interrupted boo
 	}
 	if q.held {
 		q.held = false
-		h.header(t, c, dir, q.buf)
-		q.buf = q.buf[:0]
+		h.header(t, c, dir, &q.httpEntity, 0, q.buf)
+		q.buf, q.folding = q.buf[:0], false
 	}
 	if q.state == httpLines {
 		q.body -= q.left // Zeek counts whole lines
 	}
 	q.ongoing = false
+	h.endPart(t, c, dir, &q.httpEntity, 0)
 	h.freeZip(q)
 	h.s.bufs.release(q.mark)
-	q.mark = nil
+	q.mark, q.onlyLF = nil, false
 	id := h.exchange(t, c, dir)
 	x := h.exchanges.at(id)
-	q.state = httpFirst
-	if interrupted {
+	switch {
+	case q.state == httpCarried:
+	case interrupted:
 		q.state = httpNothing
+	default:
+		q.state = httpFirst
 	}
 	if dir == flow.ToServer {
 		x.requested = q.body
@@ -329,11 +353,13 @@ func (h *http) made(t *flow.Tuple, c *httpSession, dir flow.Dir, interrupted boo
 	if c.code < 100 || c.code >= 200 {
 		h.answered(c)
 	}
-	if c.code == 101 && c.unanswered == 1 && c.upgrade && c.protocol {
-		// What follows is another protocol, in both directions.
-		c.side[flow.ToServer].state, q.state = httpNothing, httpNothing
+	// What follows may be another protocol, in both directions.
+	switched := c.code == 101 && c.unanswered == 1 && c.upgrade && c.protocol
+	websocket := c.websocket
+	c.code, c.upgrade, c.protocol, c.websocket = 0, false, false, false
+	if switched && c.carrier == 0 {
+		h.hand(c, websocket)
 	}
-	c.code, c.upgrade, c.protocol = 0, false, false
 }
 
 // answered takes the first request from the unanswered ones.
@@ -347,25 +373,26 @@ func (h *http) answered(c *httpSession) {
 
 // write writes an exchange and frees it.
 func (h *http) write(t *flow.Tuple, c *httpSession, id uint32) {
+	l := h.log(c)
 	x := h.exchanges.at(id)
-	if c.head == id+1 {
-		if c.head = x.next; c.head == 0 {
-			c.tail = 0
+	if l.head == id+1 {
+		if l.head = x.next; l.head == 0 {
+			l.tail = 0
 		}
 	} else {
-		at := c.head
+		at := l.head
 		for h.exchanges.at(at-1).next != id+1 {
 			at = h.exchanges.at(at - 1).next
 		}
 		h.exchanges.at(at - 1).next = x.next
-		if c.tail == id+1 {
-			c.tail = at
+		if l.tail == id+1 {
+			l.tail = at
 		}
 	}
-	if c.count--; c.count > 0 {
+	if l.count--; l.count > 0 {
 		h.s.bufs.free(h.exchanges.size())
 	}
-	if h.s.begin(flow.HTTP, t, x.ts, &c.written) {
+	if h.s.begin(flow.HTTP, t, x.ts, &l.written) {
 		h.fill(x)
 	}
 	h.s.bufs.release(x.text)

@@ -12,35 +12,42 @@ import (
 // splitHeader splits a header line into name and value. name is nil where it is
 // no header.
 func splitHeader(line []byte) (name, value []byte) {
-	for len(line) > 0 && isLWS(line[0]) {
-		line = line[1:] // a continuation of nothing
+	i := skipComments(line)
+	for i < len(line) && !isName(line[i]) {
+		i += max(1, skipComments(line[i:]))
 	}
-	n := 0
-	for n < len(line) && line[n] > ' ' && line[n] < 0x7f && line[n] != ':' {
+	n := i
+	for n < len(line) && isName(line[n]) {
 		n++
 	}
-	colon := n
-	for colon < len(line) && isLWS(line[colon]) {
-		colon++
-	}
-	if n == 0 || colon == len(line) || line[colon] != ':' {
+	if n == i {
 		return nil, nil
 	}
-	value = line[colon+1:]
+	name, line = line[i:n], line[n:]
+	line = line[skipComments(line):]
+	if len(line) == 0 || line[0] != ':' {
+		return nil, nil
+	}
+	value = line[1:]
 	for len(value) > 0 && isSpace(value[0]) {
 		value = value[1:]
 	}
-	return line[:n], value
+	return name, value
 }
 
-// header takes one header line with its continuations.
-func (h *http) header(t *flow.Tuple, c *httpSession, dir flow.Dir, line []byte) {
+// header takes one header line of an entity with its continuations.
+func (h *http) header(
+	t *flow.Tuple, c *httpSession, dir flow.Dir, e *httpEntity, depth int, line []byte,
+) {
 	name, value := splitHeader(line)
 	if name == nil {
 		return
 	}
-	h.framing(c, dir, name, value)
+	h.framing(c, dir, e, depth, name, value)
 	if dir == flow.ToServer {
+		if len(name) == 10 && is(name, "CONNECTION") && is(firstToken(value), "KEEP-ALIVE") {
+			c.keep = true
+		}
 		h.requestHeader(h.exchanges.at(h.exchange(t, c, dir)), name, value)
 		return
 	}
@@ -50,23 +57,24 @@ func (h *http) header(t *flow.Tuple, c *httpSession, dir flow.Dir, line []byte) 
 		c.closing = c.closing || is(token, "CLOSE")
 		c.upgrade = c.upgrade || is(token, "UPGRADE")
 	case len(name) == 7 && is(name, "UPGRADE"):
-		c.protocol = len(firstToken(value)) > 0
+		token := firstToken(value)
+		c.protocol, c.websocket = len(token) > 0, is(token, "WEBSOCKET")
 	}
 }
 
 // framing takes the headers that say where a body ends and how it is packed.
-func (h *http) framing(c *httpSession, dir flow.Dir, name, value []byte) {
+func (h *http) framing(
+	c *httpSession, dir flow.Dir, e *httpEntity, depth int, name, value []byte,
+) {
 	q := &c.side[dir&1]
-	part := q.state == httpPartHeader
 	switch len(name) {
 	case 12:
-		if is(name, "CONTENT-TYPE") && !part {
-			// Without room for the boundary, the body is not read as multipart.
-			q.mark, _ = h.s.bufs.add(q.mark[:0], boundary(value))
+		if is(name, "CONTENT-TYPE") {
+			h.contentType(e, value)
 		}
 	case 13:
-		if is(name, "CONTENT-RANGE") && dir == flow.ToClient && c.code == 206 {
-			q.contentRange(value)
+		if is(name, "CONTENT-RANGE") && c.code == 206 {
+			h.contentRange(e, value)
 		}
 	case 14:
 		if !is(name, "CONTENT-LENGTH") {
@@ -77,21 +85,22 @@ func (h *http) framing(c *httpSession, dir flow.Dir, name, value []byte) {
 			return
 		}
 		n, ok := number(token, 10)
-		if !ok {
-			n = 0
+		if !ok || n < 0 {
+			e.length = 0
+			return
 		}
-		if q.length = n; ok && q.partial && q.span > n {
-			q.length = q.span
+		if e.length = n; e.partial && e.span > n {
+			e.length = e.span
 		}
 	case 16:
-		if !is(name, "CONTENT-ENCODING") || part {
+		if !is(name, "CONTENT-ENCODING") {
 			return
 		}
 		if token := firstToken(value); is(token, "GZIP") || is(token, "X-GZIP") || is(token, "DEFLATE") {
-			q.zipped = true
+			e.zipped = true
 		}
 	case 17:
-		if !is(name, "TRANSFER-ENCODING") || part {
+		if depth > 0 || !is(name, "TRANSFER-ENCODING") {
 			return
 		}
 		version := q.version
@@ -106,29 +115,58 @@ func (h *http) framing(c *httpSession, dir flow.Dir, name, value []byte) {
 
 // contentRange takes "bytes 0-99/1000" of a partial reply: Zeek believes the
 // longer one of it and Content-Length.
-func (q *httpSide) contentRange(value []byte) {
-	unit := firstToken(value)
+func (h *http) contentRange(e *httpEntity, value []byte) {
+	unit, rest := cutToken(value)
 	if string(unit) != "bytes" {
 		return
 	}
-	rest := value[bytes.Index(value, unit)+len(unit):]
-	slash := bytes.IndexByte(rest, '/')
-	if slash < 0 {
+	h.scratch = h.scratch[:0]
+	for _, c := range rest {
+		if c != ' ' {
+			h.scratch = append(h.scratch, c)
+		}
+	}
+	bounds, _, ok := bytes.Cut(h.scratch, []byte("/"))
+	from, to, isRange := bytes.Cut(bounds, []byte("-"))
+	if !ok || !isRange {
 		return
 	}
-	dash := bytes.IndexByte(rest[:slash], '-')
-	if dash < 0 {
+	first, ok1 := number(from, 10)
+	last, ok2 := number(to, 10)
+	if !ok1 || !ok2 || first < 0 || last < first || last-first == math.MaxInt64 {
 		return
 	}
-	first, ok1 := number(skipSpace(rest[:dash]), 10)
-	last, ok2 := number(skipSpace(rest[dash+1:slash]), 10)
 	n := last - first + 1
-	if !ok1 || !ok2 || n <= 0 {
+	e.partial, e.span = true, n
+	if e.length <= 0 || n > e.length {
+		e.length = n
+	}
+}
+
+// contentType finds out whether an entity consists of others, and the boundary
+// between them. Without room for the boundary, it is as if it did not.
+func (h *http) contentType(e *httpEntity, value []byte) {
+	kind, rest := cutToken(value)
+	rest = rest[skipComments(rest):]
+	if len(kind) == 0 || len(rest) == 0 || rest[0] != '/' {
 		return
 	}
-	q.partial, q.span = true, n
-	if q.length <= 0 || n > q.length {
-		q.length = n
+	subtype, rest := cutToken(rest[1:])
+	if len(subtype) == 0 {
+		return
+	}
+	switch {
+	case is(kind, "MULTIPART"):
+		if mark := boundary(rest); mark != nil {
+			e.mark, _ = h.s.bufs.add(e.mark[:0], mark)
+		}
+		if e.kind = kindMultipart; e.mark == nil {
+			e.kind = kindOther
+		}
+	case is(kind, "MESSAGE"):
+		e.kind = kindMessage
+	default:
+		e.kind = kindOther
 	}
 }
 
@@ -236,29 +274,80 @@ func oneOf(c byte, low, high uint64) bool {
 	return c < 128 && high>>(c-64)&1 != 0
 }
 
-// isToken reports whether c may be in a method or in a word of a header.
-func isToken(c byte) bool {
-	const (
-		low = 1<<'(' | 1<<')' | 1<<'<' | 1<<'>' | 1<<',' | 1<<';' | 1<<':' | 1<<'"' | 1<<'/' |
-			1<<'?' | 1<<'='
-		high = 1<<('@'-64) | 1<<('\\'-64) | 1<<('['-64) | 1<<(']'-64)
-	)
-	return c > ' ' && c < 0x7f && !oneOf(c, low, high)
+// The characters that are neither in a method nor in a word of a header.
+const (
+	specialLow = 1<<'(' | 1<<')' | 1<<'<' | 1<<'>' | 1<<',' | 1<<';' | 1<<':' | 1<<'"' | 1<<'/' |
+		1<<'?' | 1<<'='
+	specialHigh = 1<<('@'-64) | 1<<('\\'-64) | 1<<('['-64) | 1<<(']'-64)
+	braces      = 1<<('{'-64) | 1<<('}'-64)
+)
+
+// isMethod reports whether c may be in a method.
+func isMethod(c byte) bool {
+	return c > ' ' && c < 0x7f && !oneOf(c, specialLow, specialHigh|braces)
+}
+
+// isToken reports whether c may be in a word of a header.
+func isToken(c byte) bool { return c > ' ' && c < 0x7f && !oneOf(c, specialLow, specialHigh) }
+
+// isName reports whether c may be in the name of a header.
+func isName(c byte) bool { return c > ' ' && c < 0x7f && c != ':' }
+
+// skipComments returns how long the blanks and comments are that s begins with.
+func skipComments(s []byte) int {
+	i := 0
+	for i < len(s) {
+		if isLWS(s[i]) {
+			i++
+			continue
+		}
+		if s[i] != '(' {
+			return i
+		}
+		for open := 0; i < len(s); i++ {
+			switch s[i] {
+			case '(':
+				open++
+			case ')':
+				open--
+			case '\\':
+				i++
+			}
+			if open == 0 {
+				break
+			}
+		}
+		i++
+	}
+	return len(s)
+}
+
+// cutToken returns the first word of a header's value and what follows it. What
+// cannot be in a word is skipped on the way to it.
+func cutToken(value []byte) (token, rest []byte) {
+	i := skipComments(value)
+	for i < len(value) && !isToken(value[i]) {
+		i += max(1, skipComments(value[i:]))
+	}
+	if i >= len(value) {
+		return nil, nil
+	}
+	n := i
+	for n < len(value) && isToken(value[n]) {
+		n++
+	}
+	return value[i:n], value[n:]
 }
 
 // firstToken returns the first word of a header's value.
 func firstToken(value []byte) []byte {
-	value = skipSpace(value)
-	for i, c := range value {
-		if !isToken(c) {
-			return value[:i]
-		}
-	}
-	return value
+	token, _ := cutToken(value)
+	return token
 }
 
-// number reads a number in base 10 or 16 up to the first byte that is no digit.
-// It reports false where there is none, or where it does not fit.
+// number reads a number in base 10 or 16 up to the first byte that is no digit;
+// nothing is 0. It reports false where that is the first one, or where the number
+// does not fit.
 func number(s []byte, base uint64) (int64, bool) {
 	negative := len(s) > 0 && s[0] == '-'
 	if negative {
@@ -282,7 +371,7 @@ func number(s []byte, base uint64) (int64, bool) {
 		}
 		n = n*base + d
 	}
-	return signed(n, negative), len(s) > 0
+	return signed(n, negative), true
 }
 
 func signed(n uint64, negative bool) int64 {
@@ -292,31 +381,86 @@ func signed(n uint64, negative bool) int64 {
 	return int64(n)
 }
 
-// boundary returns the boundary of a multipart content type, nil for any other.
-func boundary(value []byte) []byte {
-	if len(value) < 10 || !bytes.EqualFold(value[:10], []byte("multipart/")) {
-		return nil
-	}
+// boundary returns the boundary among the parameters of a content type, the last
+// one of several, or nil.
+func boundary(s []byte) (mark []byte) {
 	for {
-		i := bytes.IndexByte(value, ';')
-		if i < 0 {
-			return nil
+		s = s[skipComments(s):]
+		if len(s) == 0 || s[0] != ';' {
+			return mark
 		}
-		value = skipSpace(value[i+1:])
-		if len(value) < 9 || !bytes.EqualFold(value[:9], []byte("boundary=")) {
+		name, rest := cutToken(s[1:])
+		if name == nil {
+			return mark
+		}
+		s = rest[skipComments(rest):]
+		if len(s) == 0 || s[0] != '=' {
 			continue
 		}
-		value = value[9:]
-		if len(value) > 0 && value[0] == '"' {
-			if end := bytes.IndexByte(value[1:], '"'); end >= 0 {
-				return value[1 : 1+end]
+		s = s[1:]
+		wanted := is(name, "BOUNDARY")
+		if !wanted {
+			s = s[skipComments(s):]
+		}
+		value, rest, ok := cutValue(s, wanted)
+		if !ok {
+			continue
+		}
+		if s = rest; wanted {
+			mark = value
+		}
+	}
+}
+
+// cutValue returns the value of a parameter and what follows it: quoted, or a
+// word. The word of a boundary may be of nearly anything.
+func cutValue(s []byte, isBoundary bool) (value, rest []byte, ok bool) {
+	if len(s) > 0 && s[0] == '"' {
+		for i := 1; i < len(s); i++ {
+			switch s[i] {
+			case '"':
+				return unquote(s[1:i]), s[i+1:], true
+			case '\\':
+				i++
 			}
 		}
-		if end := bytes.IndexAny(value, "; \t"); end >= 0 {
-			value = value[:end]
-		}
-		return value
+		return nil, s, false
 	}
+	if !isBoundary {
+		value, rest = cutToken(s)
+		return value, rest, value != nil
+	}
+	i := 0
+	for i < len(s) && !isBoundaryByte(s[i]) {
+		i += max(1, skipComments(s[i:]))
+	}
+	if i >= len(s) {
+		return nil, s, false
+	}
+	n := i
+	for n < len(s) && isBoundaryByte(s[n]) {
+		n++
+	}
+	return s[i:n], s[n:], true
+}
+
+func isBoundaryByte(c byte) bool { return c > ' ' && c < 0x7f && c != '"' }
+
+// unquote takes the backslashes from what was quoted.
+func unquote(s []byte) []byte {
+	if bytes.IndexByte(s, '\\') < 0 {
+		return s
+	}
+	var out []byte
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' {
+			if i++; i == len(s) {
+				break
+			}
+		}
+		out = append(out, s[i])
+	}
+	return out
 }
 
 // parseVersion reads "1.1" as major<<8 | minor, anything else as 0.
@@ -328,8 +472,9 @@ func parseVersion(s []byte) uint16 {
 }
 
 // splitRequest splits what follows the method into the target and the version,
-// which is 0.9 where there is none. Spaces may be part of the target.
-func splitRequest(s []byte) (uri []byte, version uint16) {
+// which is 0.9 where there is none. Spaces may be part of the target. A version
+// that is cut off is not ok.
+func splitRequest(s []byte) (uri []byte, version uint16, ok bool) {
 	end := 0
 	for end < len(s) && isURI(s[end]) {
 		end++
@@ -346,12 +491,12 @@ func splitRequest(s []byte) (uri []byte, version uint16) {
 		}
 	}
 	if at >= len(s) {
-		return s[:end], 0x0009
+		return s[:end], 0x0009, true
 	}
-	if at+8 <= len(s) {
-		version = parseVersion(s[at+5:])
+	if at+8 > len(s) {
+		return s[:end], 0, false
 	}
-	return s[:end], version
+	return s[:end], parseVersion(s[at+5:]), true
 }
 
 // isURI reports whether c needs no look at what follows the target.

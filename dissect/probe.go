@@ -8,6 +8,10 @@ import "weir/internal/flow"
 // is known. Every detector decides with fewer.
 const probeLen = 64
 
+// probeBytes is how many bytes of a connection Zeek keeps until it knows the
+// protocol. It does not look for one beyond that.
+const probeBytes = 1024
+
 // probe is the session of a connection whose first bytes are too few to tell.
 type probe struct {
 	written uint32
@@ -53,7 +57,9 @@ func (s *Shard) detect(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data [
 		}
 	}
 	if !undecided || kept+len(data) >= probeLen {
-		s.unknown(a, dir)
+		if s.unknown(a, dir); kept+len(data) > probeBytes {
+			s.unknown(a, dir.Reverse())
+		}
 		return
 	}
 	if !ok {
@@ -155,4 +161,21 @@ func (s *Shard) freeProbe(a *App) {
 func (a *App) handOver(proto uint8) {
 	a.proto = proto
 	a.flags = a.flags&^doneBoth | inside
+}
+
+// nested hands payload on that another protocol carries. The carrier keeps its
+// session, and in it the state in of what it carries; confirmed services become
+// those of the connection. Shard.Close of in is what the carrier owes when it
+// ends.
+func (s *Shard) nested(t *flow.Tuple, a, in *App, dir flow.Dir, ts flow.Time, data []byte) {
+	in.flags |= inside
+	s.Stream(t, in, dir, ts, data)
+	a.adopt(*in)
+}
+
+// adopt adds the services of what a connection carries to its own.
+func (a *App) adopt(in App) {
+	for rest := in.services; rest != 0; rest >>= 5 {
+		a.confirm(uint8(rest & 31))
+	}
 }

@@ -124,6 +124,8 @@ const (
 type rare struct {
 	history     []byte // what does not fit into entry.hist
 	tunnels     []uint64
+	tunnel      uint64 // of the last packet
+	changes     uint8  // from one tunnel to another
 	missed      uint64
 	gaps        [2]uint32 // occurrences of G, W and C, by direction
 	zeroWindows [2]uint32

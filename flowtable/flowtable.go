@@ -42,6 +42,9 @@ type Streams[S any] interface {
 	Pending(s *S, dir flow.Dir) bool
 	// Fin says that dir ended with a FIN and all its payload was delivered.
 	Fin(t *flow.Tuple, s *S, dir flow.Dir, now flow.Time) Signals
+	// Reset says that a TCP packet with RST came, whether or not it ends
+	// anything; payload may follow.
+	Reset(t *flow.Tuple, s *S, now flow.Time)
 	// Flip exchanges the directions: client and server were mistaken.
 	Flip(s *S)
 	// Datagram gets the payload of a UDP packet.
@@ -137,7 +140,7 @@ func EntrySize[S any]() int { return int(unsafe.Sizeof(entry[S]{})) + 16 }
 // concurrently; each locks the shard it works on.
 type Table[S any] struct {
 	shards  [flow.Shards]shard[S]
-	servers *serverPorts
+	servers *flow.ServerPorts
 }
 
 // New returns an empty table whose shard i hands payload to streams(i).
@@ -149,7 +152,7 @@ func New[S any](cfg Config, streams func(shard int) Streams[S]) (*Table[S], erro
 	if limit == 0 {
 		limit = 4_000_000
 	}
-	t := &Table[S]{servers: newServerPorts()}
+	t := &Table[S]{servers: flow.NewServerPorts()}
 	for i := range t.shards {
 		t.shards[i].init(cfg.Timeouts.WithDefaults(), max(1, limit/flow.Shards), t.servers, streams(i))
 		t.shards[i].initActive(cfg.Active)
@@ -278,7 +281,7 @@ type shard[S any] struct {
 	lists     [classes]list
 	timeout   [classes]flow.Time
 	limit     int
-	servers   *serverPorts
+	servers   *flow.ServerPorts
 	streams   Streams[S]
 	out       *flow.ConnBatch
 	record    flow.Connection // scratch of describe
@@ -292,7 +295,7 @@ type shard[S any] struct {
 	_ [64]byte // keeps two shards' locks out of one cache line
 }
 
-func (s *shard[S]) init(t Timeouts, limit int, servers *serverPorts, streams Streams[S]) {
+func (s *shard[S]) init(t Timeouts, limit int, servers *flow.ServerPorts, streams Streams[S]) {
 	s.limit, s.servers, s.streams = limit, servers, streams
 	s.free = none
 	s.moved = -1 << 62 // long ago

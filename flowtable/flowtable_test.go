@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"weir/flowtable"
 	"weir/internal/flow"
@@ -45,6 +46,8 @@ func (c *calls) Fin(_ *flow.Tuple, _ *int32, dir flow.Dir, _ flow.Time) flowtabl
 	c.add("fin %d", dir)
 	return 0
 }
+func (c *calls) Reset(*flow.Tuple, *int32, flow.Time) { c.add("reset") }
+
 func (c *calls) Flip(*int32)      { c.add("flip") }
 func (c *calls) Midstream(*int32) {}
 func (c *calls) Datagram(_ *flow.Tuple, _ *int32, dir flow.Dir, p *flow.Packet) flowtable.Signals {
@@ -352,6 +355,23 @@ func TestStreamCalls(t *testing.T) {
 	}
 }
 
+// TestStreamReset checks that a RST is told, and that payload behind it is
+// delivered.
+func TestStreamReset(t *testing.T) {
+	_, c, _ := run(t, flowtable.Config{}, script(t, `
+		0.0 > S 0 0 0
+		0.1 < SA 0 1 0
+		0.2 > A 1 1 10
+		0.3 < RA 1 11 0
+		0.4 > A 11 1 5`, 40000, 80))
+	want := []string{
+		"ack 0 1001", "ack 1 5001", "segment 0 1001+10", "reset", "segment 0 1011+5",
+	}
+	if diff := cmp.Diff(want, c.log); diff != "" {
+		t.Errorf("calls differ (-want +got):\n%s", diff)
+	}
+}
+
 func TestCutSegmentsAreNotDelivered(t *testing.T) {
 	pkts := script(t, `
 		0.0 > S 0 0 0
@@ -579,21 +599,68 @@ func TestBroadcastIsNeverTheClient(t *testing.T) {
 }
 
 func TestTunnels(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		uids    []uint64 // of the packets
+		want    []uint64
+		history string
+	}{
+		{"none", []uint64{0, 0}, nil, "D"},
+		{"one", []uint64{1, 1, 1}, []uint64{1}, "D"},
+		{"begins outside", []uint64{0, 1, 0, 1}, []uint64{1}, "D"},
+		{"five changes", []uint64{1, 1, 2, 3, 4, 5, 6}, []uint64{1, 2, 3, 4, 5, 6}, "D"},
+		{"six changes", []uint64{1, 2, 3, 4, 5, 6, 7, 8}, []uint64{1, 2, 3, 4, 5, 6}, "DX"},
+		{"to and fro", []uint64{1, 2, 1, 2, 1, 2, 1, 2}, []uint64{1, 2}, "DX"},
+		{"out and in", []uint64{1, 0, 2, 0, 1, 0, 2, 0, 1, 0, 2, 0, 3}, []uint64{1, 2, 3}, "D"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var pkts []flow.Packet
+			for i, uid := range tc.uids {
+				p := datagram(flow.UDP, float64(i), false, 4000, 5000, 1)
+				p.Tunnel = uid
+				pkts = append(pkts, p)
+			}
+			conns, _, _ := run(t, flowtable.Config{}, pkts)
+			if len(conns) != 1 {
+				t.Fatalf("%d connections, want 1", len(conns))
+			}
+			if diff := cmp.Diff(tc.want, conns[0].TunnelParents, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("tunnel parents differ (-want +got):\n%s", diff)
+			}
+			if got := string(conns[0].History); got != tc.history {
+				t.Errorf("history = %q, want %q", got, tc.history)
+			}
+		})
+	}
+}
+
+// A tunnel that is too deep gives the connection one X, after the letter of its
+// data.
+func TestTooDeep(t *testing.T) {
 	var pkts []flow.Packet
-	for i, uid := range []uint64{1, 1, 2, 3, 4, 5, 6, 0, 7} {
-		p := datagram(flow.UDP, float64(i), false, 4000, 5000, 1)
-		p.Tunnel = uid
+	for i := range 3 {
+		p := datagram(flow.UDP, float64(i), false, 4000, 4789, 1)
+		p.Flags |= flow.TooDeep
 		pkts = append(pkts, p)
 	}
 	conns, _, _ := run(t, flowtable.Config{}, pkts)
-	if len(conns) != 1 {
-		t.Fatalf("%d connections, want 1", len(conns))
-	}
-	if diff := cmp.Diff([]uint64{1, 2, 3, 4, 5}, conns[0].TunnelParents); diff != "" {
-		t.Errorf("tunnel parents differ (-want +got):\n%s", diff)
-	}
 	if got := string(conns[0].History); got != "DX" {
 		t.Errorf("history = %q, want %q", got, "DX")
+	}
+}
+
+// A connection takes over the uid by which packets out of its tunnel name it.
+func TestFounder(t *testing.T) {
+	var pkts []flow.Packet
+	for i := range 3 {
+		p := datagram(flow.UDP, float64(i), false, 4000, 5000, 1)
+		p.Origin = uint64(100 + i)
+		pkts = append(pkts, p)
+	}
+	pkts[1].Flags |= flow.Founder
+	conns, _, _ := run(t, flowtable.Config{}, pkts)
+	if len(conns) != 1 || conns[0].UID != flow.UID(&pkts[1]) {
+		t.Errorf("connections %v, want one with the uid of the second packet", conns)
 	}
 }
 

@@ -197,6 +197,7 @@ func (nop) Ack(*flow.Tuple, *int32, flow.Dir, flow.Time, uint32) (int, uint64, f
 	return 0, 0, 0
 }
 func (nop) Pending(*int32, flow.Dir) bool                                          { return false }
+func (nop) Reset(*flow.Tuple, *int32, flow.Time)                                   {}
 func (nop) Fin(*flow.Tuple, *int32, flow.Dir, flow.Time) flowtable.Signals         { return 0 }
 func (nop) Flip(*int32)                                                            {}
 func (nop) Datagram(*flow.Tuple, *int32, flow.Dir, *flow.Packet) flowtable.Signals { return 0 }

@@ -49,6 +49,9 @@ func (s *shard[S]) packet(p *flow.Packet) {
 		i, dir = s.begin(tag, p)
 	}
 	e := s.slab.at(i)
+	if p.Flags&flow.Founder != 0 {
+		s.found(e, p)
+	}
 	if p.Tunnel != 0 || e.flags&flagTunneled != 0 {
 		s.tunnel(e, p.Tunnel)
 	}
@@ -119,7 +122,7 @@ func (s *shard[S]) begin(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
 		e.flags = flagOneWay
 	}
 	dir := flow.ToServer
-	if s.servers.reversed(p) {
+	if s.servers.Reversed(p) {
 		e.Src, e.Dst, e.Sport, e.Dport = p.Dst, p.Src, p.Dport, p.Sport
 		dir = flow.ToClient
 		s.letter(e, '^')
@@ -166,6 +169,9 @@ func (s *shard[S]) udp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 		ep.seen |= seenData
 		s.letterDir(e, 'D', dir)
 	}
+	if p.Flags&flow.TooDeep != 0 {
+		s.giveUp(e)
+	}
 	if len(p.Payload) > 0 {
 		if sig := s.streams.Datagram(&e.Tuple, &e.stream, dir, p); sig != 0 {
 			s.heed(i, e, sig, p.Now)
@@ -199,23 +205,39 @@ func (s *shard[S]) badChecksum(e *entry[S], dir flow.Dir) {
 	}
 }
 
-// tunnel notes the innermost tunnel of a packet, at the first packet and where
-// it changes, at most five times.
+// found gives a connection the uid by which packets out of its tunnel name it. It
+// has another one only where its first packets did not look like a tunnel's, and
+// keeps that where records have named it already.
+func (s *shard[S]) found(e *entry[S], p *flow.Packet) {
+	named := e.rare != 0 && s.rares.at(e.rare-1).reported.any || s.streams.Services(&e.stream) != ""
+	if !named {
+		e.UID = flow.UID(p)
+	}
+}
+
+// tunnel notes the innermost tunnel of a packet, at the first packet and where it
+// changes. After maxChanges from one tunnel to another Zeek looks no more.
 func (s *shard[S]) tunnel(e *entry[S], uid uint64) {
 	x := s.extra(e)
 	e.flags |= flagTunneled
-	if n := len(x.tunnels); n > 0 && x.tunnels[n-1] == uid || uid == 0 {
+	if x.tunnel == uid {
 		return
 	}
-	if slices.Contains(x.tunnels, uid) {
-		return
+	if uid != 0 && x.tunnel != 0 {
+		if x.changes == maxChanges {
+			s.giveUp(e)
+			return
+		}
+		x.changes++
 	}
-	if len(x.tunnels) == maxTunnels {
-		s.giveUp(e)
-		return
+	x.tunnel = uid
+	if uid != 0 && len(x.tunnels) <= maxChanges && !slices.Contains(x.tunnels, uid) {
+		x.tunnels = append(x.tunnels, uid)
 	}
-	x.tunnels = append(x.tunnels, uid)
 }
+
+// maxChanges is how often a connection may change from one tunnel to another.
+const maxChanges = 5
 
 // giveUp notes that not all of a connection can be looked at.
 func (s *shard[S]) giveUp(e *entry[S]) {
@@ -240,9 +262,6 @@ func (s *shard[S]) heed(i uint32, e *entry[S], sig Signals, now flow.Time) {
 		s.move(i, e, classInteractive, now)
 	}
 }
-
-// maxTunnels is the number of tunnels that one connection remembers.
-const maxTunnels = 5
 
 // letter appends to the history.
 func (s *shard[S]) letter(e *entry[S], c byte) {

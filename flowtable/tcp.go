@@ -78,6 +78,9 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 	if fl&flow.FIN != 0 {
 		self.flags |= epFin
 	}
+	if fl&flow.RST != 0 {
+		s.streams.Reset(&e.Tuple, &e.stream, p.TS)
+	}
 	acked := false
 	if fl&flow.ACK != 0 {
 		acked = peer.acknowledge(p.Ack, fl&flow.RST != 0)

@@ -63,7 +63,7 @@ func (o *options) checkLive(given map[string]bool) error {
 func (o *options) live() capture.LiveConfig {
 	return capture.LiveConfig{
 		Interfaces: o.interfaces, Filter: o.filter, Promiscuous: !o.noPromisc, SnapLen: o.snapLen,
-		KernelBuffer: o.kernelBuffer(), Checksums: o.checksums,
+		KernelBuffer: o.kernelBuffer(), Checksums: o.checksums, UDPTimeout: o.timeouts.UDP,
 	}
 }
 

@@ -139,7 +139,7 @@ func (r *reading) read(ctx context.Context, names []string, stdin io.Reader) (er
 	waiting := context.AfterFunc(signaled, r.cancel)
 	if r.reader, err = capture.Open(capture.Config{
 		Inputs: names, Stdin: stdin, Context: ctx,
-		Filter: o.filter, Checksums: o.checksums, Log: r.log,
+		Filter: o.filter, Checksums: o.checksums, UDPTimeout: o.timeouts.UDP, Log: r.log,
 	}); err != nil {
 		return inputError(err)
 	}

@@ -27,14 +27,15 @@ func summarize(w io.Writer, in capture.Stats, out sensor.Stats, stores []storeRe
 	seconds := max(took.Seconds(), 1e-9)
 	fmt.Fprintf(w, "packets      %d (%d bytes) in %.2f s, %.0f packets/s\n",
 		in.Packets, in.Bytes, took.Seconds(), float64(in.Packets)/seconds)
-	if in.Packets > in.Delivered {
-		var reasons []string
-		for i, n := range in.Rejected {
-			if n > 0 {
-				reasons = append(reasons, fmt.Sprintf("%s %d", capture.Reason(i), n))
-			}
+	if n, reasons := rejections(&in.Rejected); n > 0 {
+		fmt.Fprintf(w, "rejected     %d: %s\n", n, reasons)
+	}
+	if n, reasons := rejections(&in.Tunnels.Rejected); in.Tunnels.Inner > 0 || n > 0 {
+		fmt.Fprintf(w, "in tunnels   %d packets out of UDP", in.Tunnels.Inner)
+		if n > 0 {
+			fmt.Fprintf(w, "; rejected %d: %s", n, reasons)
 		}
-		fmt.Fprintf(w, "rejected     %d: %s\n", in.Packets-in.Delivered, strings.Join(reasons, ", "))
+		fmt.Fprintln(w)
 	}
 	if len(o.interfaces) > 0 {
 		fmt.Fprintf(w, "lost         %d: %s\n", in.Lost.Sum(), strings.Join(lossesOf(in.Lost), ", "))
@@ -62,6 +63,18 @@ func summarize(w io.Writer, in capture.Stats, out sensor.Stats, stores []storeRe
 		}
 		fmt.Fprintln(w)
 	}
+}
+
+// rejections returns the sum of the counters and says what they count.
+func rejections(counts *[capture.NumReasons]uint64) (sum uint64, reasons string) {
+	var parts []string
+	for i, n := range counts {
+		if n > 0 {
+			sum += n
+			parts = append(parts, fmt.Sprintf("%s %d", capture.Reason(i), n))
+		}
+	}
+	return sum, strings.Join(parts, ", ")
 }
 
 // lossesOf says how many packets of interfaces were lost, by reason.

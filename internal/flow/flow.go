@@ -2,7 +2,8 @@
 
 // Package flow holds the nouns of weir: packets, connections and intel, as
 // plain data that every other package exchanges. It imports the standard
-// library only and contains no behavior beyond conversion and printing.
+// library only and contains no behavior beyond conversion, printing, and what
+// several packages must decide alike.
 package flow
 
 import (
@@ -113,7 +114,38 @@ const (
 	// BadHeader: a TCP data offset below 5 or beyond the packet. Such a packet
 	// belongs to a connection but is not counted in it.
 	BadHeader
+	// Founder: the uid that this UDP packet gives is the one by which packets out
+	// of its connection's tunnel name it.
+	Founder
+	// TooDeep: the packet's payload is a tunnel inside so many others that it was
+	// not opened.
+	TooDeep
 )
+
+// Carrier is a tunnel protocol over UDP.
+type Carrier uint8
+
+// The tunnel protocols over UDP; NoCarrier is none.
+const (
+	NoCarrier Carrier = iota
+	VXLAN
+	Geneve
+	GTPv1
+	Teredo
+	AYIYA
+
+	// NumCarriers is the number of values.
+	NumCarriers
+)
+
+// String returns the name that conn.log has for the protocol, "" for NoCarrier.
+func (c Carrier) String() string {
+	names := [...]string{"", "vxlan", "geneve", "gtpv1", "teredo", "ayiya"}
+	if int(c) < len(names) {
+		return names[c]
+	}
+	return ""
+}
 
 // Packet is one decoded IP packet, as capture hands it out. Payload points into
 // the block that carries the packet and is valid until the block is released;
@@ -151,6 +183,9 @@ type Packet struct {
 	WScale       uint8
 	Code         uint8 // ICMP code
 	Flags        PacketFlags
+	// Carries is the tunnel protocol that a UDP packet's payload confirms for its
+	// connection.
+	Carries Carrier
 	// OneWay marks ICMP messages that have no counterpart: each direction is a
 	// connection of its own.
 	OneWay bool

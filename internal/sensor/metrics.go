@@ -108,9 +108,10 @@ func by[S any](value string, read func(*S) uint64) telemetry.Sample[S] {
 
 func captureMetrics() []telemetry.Metric[capture.Stats] {
 	type stats = capture.Stats
-	var rejected []telemetry.Sample[stats]
+	var rejected, inside []telemetry.Sample[stats]
 	for r := capture.Delivered + 1; r < capture.NumReasons; r++ {
 		rejected = append(rejected, by(r.String(), func(s *stats) uint64 { return s.Rejected[r] }))
+		inside = append(inside, by(r.String(), func(s *stats) uint64 { return s.Tunnels.Rejected[r] }))
 	}
 	return []telemetry.Metric[stats]{
 		counter("weir_capture_packets_total", "Packets read: delivered and rejected ones",
@@ -132,8 +133,17 @@ func captureMetrics() []telemetry.Metric[capture.Stats] {
 			by("unread", func(s *stats) uint64 { return s.Lost.Unread })),
 		labeled("weir_capture_dropped_bytes_total", "Captured bytes of packets of interfaces that were never looked at", "reason",
 			by("overload", func(s *stats) uint64 { return s.Lost.OverloadBytes })),
-		counter("weir_capture_tunneled_packets_total", "Delivered packets that came out of a tunnel",
+		counter("weir_capture_tunneled_packets_total", "Packets that came out of a tunnel",
 			func(s *stats) uint64 { return s.Tunneled }),
+		counter("weir_capture_inner_packets_total", "Packets out of tunnels over UDP, handed to the workers in addition to the outer ones",
+			func(s *stats) uint64 { return s.Tunnels.Inner }),
+		labeled("weir_capture_rejected_inner_packets_total", "What was in tunnels over UDP and is none of a connection", "reason", inside...),
+		counter("weir_capture_invalid_tunnels_total", "UDP payloads that look like a tunnel by their port or first bytes, and are none",
+			func(s *stats) uint64 { return s.Tunnels.Invalid }),
+		gauge("weir_capture_tunnel_connections", "UDP connections remembered since they may carry tunnels",
+			func(s *stats) int { return s.Tunnels.Connections }),
+		counter("weir_capture_evicted_tunnel_connections_total", "Such connections that were forgotten to stay within the limit",
+			func(s *stats) uint64 { return s.Tunnels.Evicted }),
 		counter("weir_capture_reassembled_datagrams_total", "IP datagrams put together from fragments",
 			func(s *stats) uint64 { return s.Fragments.Completed }),
 		labeled("weir_capture_dropped_datagrams_total", "IP datagrams given up before all of their fragments came", "reason",

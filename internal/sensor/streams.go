@@ -74,11 +74,15 @@ func (x *streams) Fin(t *flow.Tuple, s *stream, dir flow.Dir, now flow.Time) flo
 	return signals(s.app)
 }
 
+// Reset implements flowtable.Streams.
+func (x *streams) Reset(t *flow.Tuple, s *stream, now flow.Time) { x.dissect.Reset(t, &s.app, now) }
+
 // Flip implements flowtable.Streams.
 func (x *streams) Flip(s *stream) { x.pool.Flip(&s.order) }
 
 // Datagram implements flowtable.Streams.
 func (x *streams) Datagram(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packet) flowtable.Signals {
+	s.app.Carries(p.Carries)
 	if !s.app.Wants(dir) {
 		return 0
 	}

@@ -32,7 +32,8 @@ const (
 	flowLast
 	flowSums
 	flowSets = flowSums + 5
-	flowLen  = flowSets + 7
+	flowID   = flowSets + 7 // of the node, once it is found
+	flowLen  = flowID + 1
 )
 
 // Limits of the sets that Cypher merges, which takes the time of the product of
@@ -53,9 +54,9 @@ func sets() []string {
 
 // flowQueries are the statements for flows.
 type flowQueries struct {
-	// create makes flows between hosts that are there; update adds to flows that
-	// are there, sets included; add does without these and returns them; put
-	// replaces sets.
+	// create makes flows between hosts that are there, for each source; update adds
+	// to flows that were found, sets included; add does without these and returns
+	// them; put replaces sets.
 	create, update, add, put string
 }
 
@@ -70,23 +71,24 @@ func newFlowQueries() flowQueries {
 	plain := list([]string{"key"}, "NAME: VALUE", flowKey) + ", " +
 		list([]string{"proto", "dport", "type", "firstseen", "lastseen"}, "NAME: VALUE", flowProto) + ", " +
 		list(sums(), "NAME: VALUE", flowSums) + ", " + list(sets(), "NAME: VALUE", flowSets)
-	// The first property that is set depends on itself, for which the server locks
+	// Nobody has the id of a flow that was found in the same transaction, even if
+	// it was removed since. The first property that is set depends on itself, for which the server locks
 	// the flow: what is read after that is nobody else's to change. Cypher raises
 	// an error where a sum overflows. A property that is set to what it was is not
 	// written.
-	add := "UNWIND $rows AS r MATCH (f:Flow {key: r[0]})\nSET " +
-		list(sums(), "f.NAME = CASE WHEN f.NAME > 9223372036854775807 - VALUE THEN 9223372036854775807 ELSE f.NAME + VALUE END",
-			flowSums)
+	add := "SET " + list(sums(), "f.NAME = CASE WHEN f.NAME > 9223372036854775807 - VALUE THEN 9223372036854775807 ELSE f.NAME + VALUE END",
+		flowSums)
 	seen := fmt.Sprintf("\nSET f.firstseen = CASE WHEN f.firstseen > r[%[1]d] THEN r[%[1]d] ELSE f.firstseen END,"+
 		"\n  f.lastseen = CASE WHEN f.lastseen < r[%[2]d] THEN r[%[2]d] ELSE f.lastseen END", flowFirst, flowLast)
 	union := ",\n  " + list(sets(), "f.NAME = CASE WHEN VALUE IS NULL THEN f.NAME WHEN f.NAME IS NULL THEN VALUE\n"+
 		"    ELSE reduce(a = f.NAME, x IN VALUE | CASE WHEN x IN a THEN a\n"+
 		"      ELSE [y IN a WHERE y < x] + [x] + [y IN a WHERE y > x] END) END", flowSets)
 	return flowQueries{
-		create: "UNWIND $rows AS r MATCH (s:Host {addr: r[1]}) MATCH (d:Host {addr: r[2]})\n" +
+		create: "UNWIND $rows AS g MATCH (s:Host {addr: g[0]})\nUNWIND g[1] AS r MATCH (d:Host {addr: r[2]})\n" +
 			"CREATE (s)-[:SEND]->(:Flow {" + plain + "})-[:TO]->(d)\nRETURN count(*)",
-		update: add + seen + union + "\nRETURN count(*)",
-		add:    add + seen + "\nRETURN r[0], " + list(sets(), "f.NAME", 0),
+		update: fmt.Sprintf("UNWIND $rows AS r MATCH (f) WHERE elementId(f) = r[%d] AND f.key = r[0]\n", flowID) +
+			add + seen + union + "\nRETURN count(*)",
+		add: "UNWIND $rows AS r MATCH (f:Flow {key: r[0]})\n" + add + seen + "\nRETURN r[0], " + list(sets(), "f.NAME", 0),
 		put: "UNWIND $rows AS r MATCH (f:Flow {key: r[0]})\nSET " +
 			list(sets(), "f.NAME = coalesce(VALUE, f.NAME)", 1) + "\nRETURN count(*)",
 	}
@@ -103,7 +105,7 @@ ON CREATE SET h.family = r[1], h.sort = r[2], h.firstseen = r[3], h.lastseen = r
 ON MATCH SET h.firstseen = CASE WHEN h.firstseen < r[3] THEN h.firstseen ELSE r[3] END,
   h.lastseen = CASE WHEN h.lastseen > r[4] THEN h.lastseen ELSE r[4] END`
 	findFlows = `UNWIND range(0, size($keys) - 1) AS i MATCH (f:Flow {key: $keys[i]})
-RETURN collect(i), collect(CASE WHEN size(f.sports) > $large OR size(f.times) > $large
+RETURN collect(i), collect(elementId(f)), collect(CASE WHEN size(f.sports) > $large OR size(f.times) > $large
   THEN [i, coalesce(size(f.sports), 0) + coalesce(size(f.times), 0)] END)`
 	findWaiting = `UNWIND $keys AS k MATCH (w:Waiting {key: k}) RETURN collect(k)`
 	// What waits is locked before what hangs on it is read.
@@ -130,11 +132,9 @@ type chunk struct {
 	intel *intelChunk
 }
 
-// addFlow adds a flow, whose memory is not kept.
+// addFlow adds a flow, whose memory is not kept, but not its hosts.
 func (c *chunk) addFlow(f *lake.FlowRow) {
 	src, dst := f.Src.String(), f.Dst.String()
-	c.hosts.add(&f.Src, src, f.First, f.Last)
-	c.hosts.add(&f.Dst, dst, f.First, f.Last)
 	c.records += f.Count
 	times := make([]time.Time, len(f.Slots))
 	for i, t := range f.Slots {
@@ -230,6 +230,12 @@ func (s *hostSet) add(a *flow.Addr, text string, first, last int64) {
 	h.first, h.last = min(h.first, first), max(h.last, last)
 }
 
+// addFlow adds the hosts of a flow.
+func (s *hostSet) addFlow(f *lake.FlowRow) {
+	s.add(&f.Src, f.Src.String(), f.First, f.Last)
+	s.add(&f.Dst, f.Dst.String(), f.First, f.Last)
+}
+
 // rows returns the hosts as parameters, in one order for everybody, so that those
 // who lock some of them do not wait for each other in a circle.
 func (s *hostSet) rows(known *hostCache) []any {
@@ -277,6 +283,9 @@ func (c *hostCache) add(s *hostSet) {
 	}
 }
 
+// hostsMax is how many hosts one transaction makes: those of a scan are many.
+const hostsMax = 10_000
+
 // prepare makes hosts and intel that a chunk needs and other chunks may share. It
 // may be done twice.
 func (s *sender) prepare(ctx context.Context, c *chunk, timeout time.Duration) error {
@@ -285,6 +294,16 @@ func (s *sender) prepare(ctx context.Context, c *chunk, timeout time.Duration) e
 	hosts := c.hosts.rows(&s.hosts)
 	if len(hosts) == 0 && c.intel == nil {
 		return nil
+	}
+	for len(hosts) > hostsMax {
+		err := s.attempt(ctx, timeout, func(ctx context.Context, tx neo4j.ExplicitTransaction) error {
+			_, err := collect(ctx, tx, mergeHosts, map[string]any{"rows": hosts[:hostsMax]})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		hosts = hosts[hostsMax:]
 	}
 	err := s.attempt(ctx, timeout, func(ctx context.Context, tx neo4j.ExplicitTransaction) error {
 		if len(hosts) > 0 {
@@ -330,27 +349,30 @@ func (s *sender) applyFlows(ctx context.Context, tx neo4j.ExplicitTransaction, c
 	if err != nil {
 		return err
 	}
-	found, sizes, err := parseFound(rows, len(keys))
+	ids, sizes, err := parseFound(rows, len(keys))
 	if err != nil {
 		return err
 	}
-	var fresh, small []any
+	var small []any
+	var fresh sourceRows
 	var large []sizedFlow
 	var freshKeys []string
 	for i, f := range c.flows {
 		row := f.([]any)
 		size, big := sizes[i]
 		switch {
-		case !found[i]:
-			fresh, freshKeys = append(fresh, f), append(freshKeys, keys[i])
+		case ids[i] == "":
+			fresh.add(row)
+			freshKeys = append(freshKeys, keys[i])
 		case big || addsMany(row):
 			large = append(large, sizedFlow{row, size})
 		default:
+			row[flowID] = ids[i]
 			small = append(small, f)
 		}
 	}
-	if len(fresh) > 0 {
-		if err := expect(ctx, tx, s.queries.create, map[string]any{"rows": fresh}, len(fresh)); err != nil {
+	if len(freshKeys) > 0 {
+		if err := expect(ctx, tx, s.queries.create, map[string]any{"rows": fresh.list()}, len(freshKeys)); err != nil {
 			return err
 		}
 		if err := moveFrom(ctx, tx, freshKeys); err != nil {
@@ -365,22 +387,52 @@ func (s *sender) applyFlows(ctx context.Context, tx neo4j.ExplicitTransaction, c
 	return s.mergeLarge(ctx, tx, large)
 }
 
-// parseFound reads the result of findFlows: which flows are there, and how large
-// the sets of those are that have large ones.
-func parseFound(rows []*neo4j.Record, n int) (found []bool, sizes map[int]int, err error) {
-	if len(rows) != 1 || len(rows[0].Values) != 2 {
+// sourceRows are rows of flows by their sources, for each of which the server
+// looks once. Those of one source follow each other, as they do in a chunk.
+type sourceRows struct {
+	sources []string
+	rows    [][]any // of each
+}
+
+func (s *sourceRows) add(row []any) {
+	src := row[flowSrc].(string)
+	if n := len(s.sources); n == 0 || s.sources[n-1] != src {
+		s.sources, s.rows = append(s.sources, src), append(s.rows, nil)
+	}
+	last := &s.rows[len(s.rows)-1]
+	*last = append(*last, any(row))
+}
+
+// list returns pairs of a source and its rows, as parameters.
+func (s *sourceRows) list() []any {
+	out := make([]any, len(s.sources))
+	for i, src := range s.sources {
+		out[i] = []any{src, s.rows[i]}
+	}
+	return out
+}
+
+// parseFound reads the result of findFlows: the ids of the flows that are there,
+// "" of others, and how large the sets of those are that have large ones.
+func parseFound(rows []*neo4j.Record, n int) (ids []string, sizes map[int]int, err error) {
+	if len(rows) != 1 || len(rows[0].Values) != 3 {
 		return nil, nil, fmt.Errorf("find flows: %d rows", len(rows))
 	}
-	found, sizes = make([]bool, n), make(map[int]int)
+	ids, sizes = make([]string, n), make(map[int]int)
 	known, _ := rows[0].Values[0].([]any)
-	for _, v := range known {
-		i, ok := v.(int64)
-		if !ok || i < 0 || int(i) >= n {
-			return nil, nil, fmt.Errorf("find flows: number %v", v)
-		}
-		found[i] = true
+	list, _ := rows[0].Values[1].([]any)
+	if len(known) != len(list) {
+		return nil, nil, fmt.Errorf("find flows: %d numbers of %d flows", len(known), len(list))
 	}
-	big, _ := rows[0].Values[1].([]any)
+	for k, v := range known {
+		i, ok := v.(int64)
+		id, _ := list[k].(string)
+		if !ok || i < 0 || int(i) >= n || id == "" {
+			return nil, nil, fmt.Errorf("find flows: number %v, id %v", v, list[k])
+		}
+		ids[i] = id
+	}
+	big, _ := rows[0].Values[2].([]any)
 	for _, v := range big {
 		pair, _ := v.([]any)
 		if len(pair) != 2 {
@@ -390,7 +442,7 @@ func parseFound(rows []*neo4j.Record, n int) (found []bool, sizes map[int]int, e
 		size, _ := pair[1].(int64)
 		sizes[int(i)] = int(size)
 	}
-	return found, sizes, nil
+	return ids, sizes, nil
 }
 
 // addsMany reports whether a flow brings many values of a set.

@@ -30,7 +30,7 @@ type cut struct {
 
 // newCut returns how parts are cut now.
 func newCut(slot time.Duration) cut {
-	return cut{rows: 20_000, flows: 5000, records: 10_000, lanes: 2, slot: slot}
+	return cut{rows: 100_000, flows: 5000, records: 10_000, lanes: 2, slot: slot}
 }
 
 const cutFormat = "1 rows=%d flows=%d records=%d lanes=%d slot=%d"
@@ -200,26 +200,28 @@ func (s *sender) cutFlows(ctx context.Context, root string, p *lake.Part, m *mar
 		// All chunks of the batch know all of its hosts: the first one makes them, once
 		// for all, since what changes a host waits for whoever links flows to it.
 		hosts := newHostSet()
-		made := make([][]*chunk, c.lanes)
+		lanes := make([][]*lake.FlowRow, c.lanes)
 		for i := range flows {
 			f := &flows[i]
 			cutShort += f.Cut
+			hosts.addFlow(f)
 			lane := c.lane(f.Src)
-			n := len(made[lane])
-			if n == 0 || len(made[lane][n-1].flows) == c.flows {
-				made[lane] = append(made[lane], &chunk{
-					part: p.Path, n: c.number(batch, lane, n), cut: c, width: c.slot, hosts: hosts,
-				})
-				n++
-			}
-			made[lane][n-1].addFlow(f)
+			lanes[lane] = append(lanes[lane], f)
 		}
+		// A chunk takes several times the memory of its flows, and is made when its
+		// lane is about to take it.
 		for piece := range int(c.pieces()) {
-			for lane := range made {
-				if piece >= len(made[lane]) {
+			for lane, rest := range lanes {
+				if len(rest) == 0 {
 					continue
 				}
-				if err := put(lane, made[lane][piece]); err != nil {
+				n := min(len(rest), c.flows)
+				o := &chunk{part: p.Path, n: c.number(batch, lane, piece), cut: c, width: c.slot, hosts: hosts}
+				for _, f := range rest[:n] {
+					o.addFlow(f)
+				}
+				lanes[lane] = rest[n:]
+				if err := put(lane, o); err != nil {
 					return err
 				}
 			}
