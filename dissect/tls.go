@@ -222,9 +222,7 @@ func (d *tls) violate(
 	a.retract(protoTLS)
 	d.finish(t, a)
 	if first {
-		a.handOver(0)
-		a.flags |= doneToServer << (dir.Reverse() & 1)
-		d.s.detect(t, a, dir, ts, data, 1<<(protoTLS-1))
+		d.s.redetect(t, a, dir, ts, data, protoTLS)
 	}
 }
 
