@@ -161,6 +161,11 @@ func (h *http) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []
 	again := false
 	if dir == flow.ToClient && !c.replied {
 		if c.replied, again = true, c.again; again {
+			if hasPrefixFold(data, "HTTP/", true) == no {
+				a.flags |= doneBoth
+				h.close(t, a)
+				return
+			}
 			h.anew(t, c)
 		}
 	}

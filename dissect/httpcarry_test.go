@@ -137,6 +137,13 @@ func TestHTTPCarries(t *testing.T) {
 			"http",
 		},
 		{
+			// The service is one of the connection.
+			"junk behind CONNECT", connect,
+			[]step{client(get), server(ok), client("junk\r\n")},
+			[]string{"2 GET i /in 1.1 200 OK 0 2", "3 - - - - - - 0 0", "1 CONNECT h h:80 1.0 200 Established 0 0"},
+			"",
+		},
+		{
 			"end behind CONNECT", connect,
 			[]step{
 				client(get), {dir: flow.ToClient, fin: true}, {dir: flow.ToServer, fin: true},

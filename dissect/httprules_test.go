@@ -103,6 +103,15 @@ func TestHTTPRules(t *testing.T) {
 			name: "much junk before a reply", steps: []step{client("junk\r\n" + strings.Repeat("x", 1020)), none}, want: nil, service: "-",
 		},
 		{
+			// The end of the reply is that of the connection.
+			name: "TLS before a reply", steps: []step{
+				client(tlsRecord(recHandshake, tlsMessage(helloClient, tlsHello(versionTLS12, "", oneSuite, "")))),
+				server("HTTP/1.1 400 Bad\r\n\r\nab"),
+				{dir: flow.ToClient, fin: true},
+			},
+			want: []string{"1 - - - 1.1 400 Bad 0 4"}, service: "-",
+		},
+		{
 			name: "junk on another port", port: 999, steps: []step{client("junk"), none},
 			want: []string{"1 - - - 1.1 204 No 0 0"}, service: "-",
 		},
@@ -116,6 +125,12 @@ func TestHTTPRules(t *testing.T) {
 				client("POST / HTTP/1.1\r\nHost: h\r\n\r\na=1\r\n"), server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
 			},
 			want: []string{"1 POST h / 1.1 200 OK 0 2", "2 POST h / - - - 0 0"}, service: "-",
+		},
+		{
+			name: "HTTP/2", steps: []step{
+				client("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), server("\x00\x00\x06\x04\x00\x00\x00\x00\x00"),
+			},
+			want: []string{"1 PRI - * - - - 0 0"}, service: "-",
 		},
 		{
 			// And finds once more that it is none.

@@ -51,8 +51,19 @@ func (z *inflater) reset() {
 
 // feed takes the next bytes of the stream and returns how many bytes it unpacks
 // to beyond what was returned before. What follows the end of the stream, or an
-// error in it, counts nothing.
+// error in it, counts nothing; nor does what comes right before the error, since
+// Zeek takes no piece of what zlib unpacks but a whole one.
 func (z *inflater) feed(p []byte) int64 {
+	const piece = 4096
+	n := z.unpack(p)
+	if z.state == inflateBroken {
+		n -= n % piece
+	}
+	return n
+}
+
+// unpack is feed without regard to how an error ends a stream.
+func (z *inflater) unpack(p []byte) int64 {
 	before := z.out
 	for {
 		p = z.fill(p)

@@ -163,19 +163,36 @@ func (a *App) handOver(proto uint8) {
 	a.flags = a.flags&^doneBoth | inside
 }
 
+// redetect looks for another protocol in the first bytes of a direction, which
+// turned out not to be of the protocol not. The other direction has shown that it
+// is of none.
+func (s *Shard) redetect(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte, not uint8) {
+	a.proto = 0
+	a.flags = a.flags&^doneBoth | doneToServer<<(dir.Reverse()&1)
+	s.detect(t, a, dir, ts, data, 1<<(not-1))
+}
+
 // nested hands payload on that another protocol carries. The carrier keeps its
 // session, and in it the state in of what it carries; confirmed services become
-// those of the connection. Shard.Close of in is what the carrier owes when it
+// those of the connection, and retracted ones no longer are. Shard.Close of in is what the carrier owes when it
 // ends.
 func (s *Shard) nested(t *flow.Tuple, a, in *App, dir flow.Dir, ts flow.Time, data []byte) {
 	in.flags |= inside
+	before := in.services
 	s.Stream(t, in, dir, ts, data)
+	for ; before != 0; before >>= 5 {
+		if proto := uint8(before & 31); !in.confirmed(proto) {
+			a.retract(proto)
+		}
+	}
 	a.adopt(*in)
 }
 
 // adopt adds the services of what a connection carries to its own.
 func (a *App) adopt(in App) {
 	for rest := in.services; rest != 0; rest >>= 5 {
-		a.confirm(uint8(rest & 31))
+		if proto := uint8(rest & 31); proto != protoBanner { // which is none yet
+			a.confirm(proto)
+		}
 	}
 }

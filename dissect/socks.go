@@ -75,9 +75,7 @@ func (d *socks) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data [
 			// The beginning of the client alone says little.
 			if data[0] != 5 || len(data) > 1 && data[1] != 0xff && socksMethod(data[1]) == no {
 				d.close(t, a)
-				a.proto = 0
-				a.flags |= doneToServer
-				d.s.detect(t, a, dir, ts, data, 1<<(protoSOCKS-1))
+				d.s.redetect(t, a, dir, ts, data, protoSOCKS)
 				return
 			}
 		}
