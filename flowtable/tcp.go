@@ -79,7 +79,7 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 		self.flags |= epFin
 	}
 	if fl&flow.RST != 0 {
-		s.streams.Reset(&e.Tuple, &e.stream, p.TS)
+		s.streams.Reset(&e.Tuple, &e.stream, p.Now)
 	}
 	acked := false
 	if fl&flow.ACK != 0 {
@@ -402,7 +402,7 @@ func (s *shard[S]) acked(i uint32, e *entry[S], dir flow.Dir, p *flow.Packet) {
 	if ep.flags&epFin != 0 && ack == ep.last {
 		ack-- // the FIN is no payload
 	}
-	gaps, missed, sig := s.streams.Ack(&e.Tuple, &e.stream, dir, p.TS, ack)
+	gaps, missed, sig := s.streams.Ack(&e.Tuple, &e.stream, dir, p.Now, ack)
 	if gaps > 0 && e.clean() {
 		x := s.extra(e)
 		x.missed += missed
@@ -444,7 +444,7 @@ func (s *shard[S]) finish(i uint32, e *entry[S], dir flow.Dir, p *flow.Packet) {
 	if self.flags&epClosed == 0 {
 		self.flags |= epClosed
 		if self.state != reset {
-			if sig := s.streams.Fin(&e.Tuple, &e.stream, dir, p.TS); sig != 0 {
+			if sig := s.streams.Fin(&e.Tuple, &e.stream, dir, p.Now); sig != 0 {
 				s.heed(i, e, sig, p.Now)
 			}
 		}

@@ -40,7 +40,7 @@ func (x *streams) Start(s *stream, dir flow.Dir, seq uint32) { x.pool.Start(&s.o
 
 // Segment implements flowtable.Streams.
 func (x *streams) Segment(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packet, seq uint32) flowtable.Signals {
-	x.pool.Segment(&s.order, dir, seq, p.PayloadLen, p.Payload, x.at(t, s, p.TS))
+	x.pool.Segment(&s.order, dir, seq, p.PayloadLen, p.Payload, x.at(t, s, p.Now))
 	return signals(s.app)
 }
 
@@ -87,7 +87,7 @@ func (x *streams) Datagram(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packe
 		return 0
 	}
 	before := s.app.Reversed()
-	x.dissect.Datagram(t, &s.app, dir, p.TS, p.Payload)
+	x.dissect.Datagram(t, &s.app, dir, p.Now, p.Payload)
 	sig := signals(s.app)
 	if s.app.Reversed() != before {
 		sig |= flowtable.Reversed
