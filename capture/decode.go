@@ -24,11 +24,6 @@ type decoder struct {
 	ts     flow.Time
 	origin uint64
 	place
-
-	// inner and innerKind are the last link type that a frame named itself, and
-	// how it is decoded.
-	inner     uint32
-	innerKind linkKind
 }
 
 // place says where in a frame the decoder is: what is around it.
@@ -80,7 +75,7 @@ func (d *decoder) link(rec *record) Reason {
 	case ifaceUnknown:
 		return UnknownInterface
 	case ifaceNoFilter:
-		d.filters.warn(i, "the filter does not apply to it")
+		d.filters.warn(i.number, "the filter does not apply to it")
 		return FilterLink
 	}
 	if i.filter != nil && !i.filter.match(rec.data, rec.wire) {
@@ -91,7 +86,7 @@ func (d *decoder) link(rec *record) Reason {
 	}
 	r := d.linkOf(i.link, rec.data, rec.wire)
 	if r == LinkType && i.link == linkUnknown {
-		d.filters.warn(i, "it is not supported")
+		d.filters.warn(i.number, "it is not supported")
 	}
 	return r
 }
@@ -196,12 +191,9 @@ func (d *decoder) named(link uint32, b []byte, n int) Reason {
 	if d.nested++; d.nested > maxNested {
 		return LinkDepth
 	}
-	if d.inner != link || d.innerKind == linkUnknown {
-		d.inner, d.innerKind = link, kindOf(link)
+	kind := d.filters.kinds[link]
+	if kind == linkUnknown {
+		d.filters.warn(link, "it is not supported")
 	}
-	r := d.linkOf(d.innerKind, b, n)
-	if r == LinkType {
-		d.filters.warn(&iface{number: link}, "it is not supported")
-	}
-	return r
+	return d.linkOf(kind, b, n)
 }

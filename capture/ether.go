@@ -60,13 +60,13 @@ func (d *decoder) ether(t uint16, b []byte, n int) Reason {
 		case etherVNTag:
 			skip = 6
 		case etherPBB:
-			skip = 18 // service id, two addresses, type
+			skip, tagged = 18, false // service id, two addresses, type
 		case etherMPLS, etherMPLSMulti:
 			return d.mpls(b, n)
 		case etherPPPoE:
 			return d.pppoe(b, n)
 		case etherFabricPath:
-			skip = 16 // tag, and the addresses and type of the frame inside
+			skip, tagged = 16, false // tag, and the addresses and type of the frame inside
 		default:
 			return d.ieee8023(t, b, n, tagged)
 		}

@@ -31,6 +31,7 @@ func etherTests() []frameTest {
 		{name: "priority tag with llc and padding", link: 1, frame: eth(0x8100, tag(0, 8+len(plain4()), cat(snap(0, 0x0800, plain4()), zeros(9)))), want: want4()},
 		{name: "vlan llc cut", link: 1, frame: eth(0x8100, tag(5, 8, cat(snap(0, 0x0800, plain4())))), reason: capture.TruncatedIP},
 		{name: "vntag cut", link: 1, frame: eth(0x8926, zeros(5)), reason: capture.LinkHeader},
+		{name: "vlan, pbb and 802.3 that is cut", link: 1, frame: eth(0x8100, tag(5, 0x88e7, cat(zeros(4), eth(9+len(plain4()), snap(0, 0x0800, plain4()))))), reason: capture.LinkHeader},
 		{name: "pbb cut", link: 1, frame: eth(0x88e7, zeros(17)), reason: capture.LinkHeader},
 		{name: "vntag and vlan", link: 1, frame: eth(0x8926, cat(zeros(4), be16(0x8100), tag(6, 0x0800, plain4()))), want: vlan(want4(), 6)},
 		{name: "mpls link", link: 219, frame: cat([]byte{0, 1, 1, 9}, plain4()), want: want4()},

@@ -6,9 +6,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"strconv"
 
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcap"
+	"golang.org/x/sys/unix"
 )
 
 // FilterError says that the filter expression is wrong.
@@ -27,7 +29,8 @@ func (e *FilterError) Unwrap() error { return e.Err }
 type filterSet struct {
 	expr   string
 	log    *slog.Logger
-	ifaces map[uint32]iface // of the link types that are decoded
+	ifaces map[uint32]iface    // of the link types that are decoded
+	kinds  map[uint32]linkKind // of all link types; it does not change
 	works  bool
 	err    error // the first complaint
 	warned map[uint32]bool
@@ -37,7 +40,9 @@ type filterSet struct {
 const maxWarned = 16
 
 func newFilterSet(expr string, log *slog.Logger) *filterSet {
-	return &filterSet{expr: expr, log: log, ifaces: map[uint32]iface{}, warned: map[uint32]bool{}}
+	return &filterSet{
+		expr: expr, log: log, ifaces: map[uint32]iface{}, kinds: linkKinds(), warned: map[uint32]bool{},
+	}
 }
 
 // iface returns how frames of a link type (the number in a capture file) are
@@ -47,7 +52,7 @@ func (fs *filterSet) iface(link uint32) iface {
 	if ok {
 		return i
 	}
-	i.number, i.link = link, kindOf(link)
+	i.number, i.link = link, fs.kinds[link]
 	if i.link == linkUnknown {
 		return i
 	}
@@ -68,12 +73,12 @@ func (fs *filterSet) iface(link uint32) iface {
 }
 
 // warn says once for each link type that its packets are skipped, and why.
-func (fs *filterSet) warn(i *iface, reason string) {
-	if fs.warned[i.number] || len(fs.warned) == maxWarned {
+func (fs *filterSet) warn(link uint32, reason string) {
+	if fs.warned[link] || len(fs.warned) == maxWarned {
 		return
 	}
-	fs.warned[i.number] = true
-	fs.log.Warn("packets of a link type are skipped", slog.String("link_type", linkName(i.number)),
+	fs.warned[link] = true
+	fs.log.Warn("packets of a link type are skipped", slog.String("link_type", linkName(link)),
 		slog.String("reason", reason))
 }
 
@@ -94,32 +99,55 @@ func (fs *filterSet) check() error {
 	return &FilterError{Expr: fs.expr, Err: fs.err}
 }
 
-// dlt converts the number of a link type in files to that in libpcap's API,
-// where they differ (on Linux).
-func dlt(link uint32) uint32 {
-	switch link {
-	case 100:
-		return 11 // ATM_RFC1483
-	case 101:
-		return 12 // RAW
-	case 102:
-		return 15 // SLIP_BSDOS
-	case 103:
-		return 16 // PPP_BSDOS
-	}
-	return link
-}
-
 // program is a compiled filter. It is run here rather than by libpcap, since a
 // call through cgo costs more than the filter.
 type program struct{ code []pcap.BPFInstruction }
 
+// compile compiles as libpcap does for a capture file: it opens one without packets.
+// Without a file it would not know the families of other systems, and the pcap
+// package cuts the numbers of link types to eight bits.
 func compile(expr string, link uint32) (*program, error) {
-	code, err := pcap.CompileBPFFilter(layers.LinkType(dlt(link)), MaxFrame, expr)
+	fd, err := unix.MemfdCreate("filter", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a file of link type %s: %w", linkName(link), err)
+	}
+	defer unix.Close(fd)
+	header := make([]byte, pcapHeaderLen)
+	order := binary.NativeEndian
+	order.PutUint32(header, 0xa1b2c3d4)
+	order.PutUint16(header[4:], 2)
+	order.PutUint16(header[6:], 4)
+	order.PutUint32(header[16:], MaxFrame)
+	order.PutUint32(header[20:], registered(link))
+	if _, err := unix.Write(fd, header); err != nil {
+		return nil, fmt.Errorf("write a file of link type %s: %w", linkName(link), err)
+	}
+	h, err := pcap.OpenOffline("/proc/self/fd/" + strconv.Itoa(fd))
+	if err != nil {
+		return nil, fmt.Errorf("open a file of link type %s: %w", linkName(link), err)
+	}
+	defer h.Close()
+	code, err := h.CompileBPFFilter(expr)
 	if err != nil {
 		return nil, err
 	}
 	return &program{code}, nil
+}
+
+// registered returns the number that a link type has in the register, for which
+// some systems write others.
+func registered(link uint32) uint32 {
+	switch link {
+	case 11:
+		return 100 // ATM_RFC1483
+	case 12, 14:
+		return 101 // RAW
+	case 15:
+		return 102 // SLIP_BSDOS
+	case 16:
+		return 103 // PPP_BSDOS
+	}
+	return link
 }
 
 // Instruction classes and fields of the BPF machine.

@@ -82,6 +82,54 @@ func TestFilterLinkTypes(t *testing.T) {
 	}
 }
 
+// Filters are compiled for the link type that they are applied to, whatever its
+// number: they match the frames that libpcap's match.
+func TestFilterOfLinkTypes(t *testing.T) {
+	files := map[uint32]*pcapFile{}
+	for _, tc := range frameTests() {
+		if files[tc.link] == nil {
+			files[tc.link] = newPcap(tc.link)
+		}
+		files[tc.link].add(1e18, tc.frame)
+	}
+	compared, matched := map[uint32]bool{}, map[uint32]bool{}
+	for link, f := range files {
+		path := write(t, "x.pcap", f.buf)
+		for _, expr := range []string{"ip", "ip6", "udp port 53", "greater 60"} {
+			h, err := pcap.OpenOffline(path)
+			if err != nil {
+				continue
+			}
+			want, usable := uint64(0), h.SetBPFFilter(expr) == nil
+			for usable {
+				if _, _, err := h.ZeroCopyReadPacketData(); err != nil {
+					break
+				}
+				want++
+			}
+			h.Close()
+			res, err := readErr(t, capture.Config{Inputs: []string{path}, Filter: expr})
+			if usable && err != nil {
+				t.Errorf("link type %d: filter %q: %v, but libpcap takes it", link, expr, err)
+			}
+			if !usable || err != nil || res.stats.Rejected[capture.LinkType] == res.stats.Packets {
+				continue // not filtered at all
+			}
+			compared[link] = true
+			matched[link] = matched[link] || want > 0
+			if got := res.stats.Packets - res.stats.Rejected[capture.Filtered]; got != want {
+				t.Errorf("link type %d: filter %q matches %d frames, libpcap says %d", link, expr, got, want)
+			}
+		}
+	}
+	for _, link := range []uint32{1, 105, 127, 107, 276} {
+		if !compared[link] || !matched[link] {
+			t.Errorf("link type %d: compared %v, matched %v", link, compared[link], matched[link])
+		}
+	}
+	t.Logf("%d link types compared with libpcap", len(compared))
+}
+
 // Our interpreter agrees with libpcap's on every Ethernet frame of the corpus.
 func TestFilterAgainstLibpcap(t *testing.T) {
 	exprs := []string{

@@ -49,7 +49,7 @@ func (r *listener) openHandle(filter string) error {
 		h.Close()
 		return err
 	}
-	r.h, r.iface = h, iface{number: number, link: kindOf(number)}
+	r.h, r.iface = h, iface{number: number, link: r.l.dec.filters.kinds[number]}
 	r.lastRecv, r.lastDrop, r.recv, r.drop, r.read, r.vanished = 0, 0, 0, 0, 0, 0
 	r.looped, r.copies = 0, 0
 	r.quick = 0

@@ -290,14 +290,13 @@ func linkTypes() []linkType {
 	}
 }
 
-// kindOf returns how frames of a link type are decoded.
-func kindOf(link uint32) linkKind {
+// linkKinds returns how frames of each link type are decoded.
+func linkKinds() map[uint32]linkKind {
+	kinds := map[uint32]linkKind{}
 	for _, t := range linkTypes() {
-		if t.number == link {
-			return t.kind
-		}
+		kinds[t.number] = t.kind
 	}
-	return linkUnknown
+	return kinds
 }
 
 // linkName returns the name of a link type with its number.

@@ -273,7 +273,7 @@ func (l *Live) open() (err error) {
 		}
 		opened = true
 		if r.iface.link == linkUnknown {
-			l.dec.filters.warn(&r.iface, "it is not supported")
+			l.dec.filters.warn(r.iface.number, "it is not supported")
 			continue
 		}
 		supported = true

@@ -58,3 +58,50 @@ func TestMutations(t *testing.T) {
 	}
 	t.Logf("%d packets", packets)
 }
+
+// TestMutatedFrames changes bytes of frames of every link type, and cuts some.
+func TestMutatedFrames(t *testing.T) {
+	rounds := 400
+	if testing.Short() {
+		rounds = 20
+	}
+	rng := rand.New(rand.NewPCG(6, 4))
+	content := le.section()
+	ids := map[uint32]uint32{}
+	tests := frameTests()
+	for _, tc := range tests {
+		if _, ok := ids[tc.link]; !ok && tc.link < 1<<16 {
+			ids[tc.link] = uint32(len(ids))
+			content = append(content, le.iface(int(tc.link), 0)...)
+		}
+	}
+	frames := uint64(0)
+	for range rounds {
+		for _, tc := range tests {
+			id, ok := ids[tc.link]
+			if !ok || len(tc.frame) == 0 {
+				continue
+			}
+			b := bytes.Clone(tc.frame)
+			for range 1 + rng.IntN(8) {
+				// Headers are at the front.
+				at := rng.IntN(1 + rng.IntN(len(b)))
+				if rng.IntN(2) == 0 {
+					b[at] ^= 1 << rng.IntN(8)
+				} else {
+					b[at] = byte(rng.Uint32())
+				}
+			}
+			if rng.IntN(4) == 0 {
+				b = b[:rng.IntN(len(b)+1)]
+			}
+			content = append(content, le.enhanced(id, micro, b)...)
+			frames++
+		}
+	}
+	res := read(t, capture.Config{Inputs: []string{"-"}, Stdin: bytes.NewReader(content)})
+	if res.stats.Packets != frames {
+		t.Errorf("%d packets, want %d", res.stats.Packets, frames)
+	}
+	t.Logf("%d frames, %d delivered, rejected %v", frames, res.stats.Delivered, rejected(res.stats))
+}

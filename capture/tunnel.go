@@ -77,13 +77,14 @@ const (
 	pppIPv4     = 0x0021
 	pppIPv6     = 0x0057
 	greEthernet = 0x6558
+	greWCCP     = 0x883e
 	greERSPAN   = 0x88be
 	greERSPAN3  = 0x22eb
 )
 
-// gre opens GRE: version 0 with IP, Ethernet, ERSPAN or Aruba's 802.11 in it, and
-// version 1, which PPTP uses for PPP. Source routes, which are long obsolete, are
-// not followed.
+// gre opens GRE: version 0 with IP, Ethernet, ERSPAN, what WCCP redirects or
+// Aruba's 802.11 in it, and version 1, which PPTP uses for PPP. Source routes, which
+// are long obsolete, are not followed.
 func (d *decoder) gre(b []byte, padding int) Reason {
 	if len(b) < 4 {
 		return TunnelHeader
@@ -127,6 +128,13 @@ func (d *decoder) gre(b []byte, padding int) Reason {
 		return d.ether(proto, b, len(b))
 	case greEthernet:
 		return d.ethernet(b, len(b))
+	}
+	if proto == greWCCP {
+		// Version 2 has a header, which cannot be mistaken for that of IPv4.
+		if len(b) >= 4 && b[0]>>4 != 4 {
+			b = b[4:]
+		}
+		return d.ip(b, len(b))
 	}
 	if isAruba(proto) {
 		return d.wlan(b, len(b), false)

@@ -341,6 +341,24 @@ func TestCarriers(t *testing.T) {
 	}
 }
 
+// What one frame of an A-MSDU carries says nothing about the next one.
+func TestCarriersAggregated(t *testing.T) {
+	msdu := func(p []byte) []byte {
+		b := cat([]byte{0xaa, 0xaa, 3, 0, 0, 0, 8, 0}, p)
+		b = cat(zeros(12), be16(len(b)), b)
+		return cat(b, zeros(-len(b)&3))
+	}
+	gtp := cat(gtpHeader(0x30, 255), inside4(1))
+	frame := cat([]byte{0x88, 1}, zeros(22), []byte{0x80, 0}, msdu(sent(4000, 2152, gtp)), msdu(sent(4001, 2152, gtp)))
+	res := read(t, capture.Config{Inputs: []string{write(t, "x.pcap", newPcap(105).add(1e18, frame).buf)}})
+	if got, want := told(res.packets), "4000>2152 gtpv1 first\n1>9 in 0\n4001>2152 gtpv1 first\n1>9 in 2"; got != want {
+		t.Errorf("packets:\n%s\nwant:\n%s", got, want)
+	}
+	if s := res.stats; s.Delivered != 1 || s.Aggregated != 1 || s.Tunnels.Inner != 2 {
+		t.Errorf("%d delivered, %d aggregated, %d inner, want 1, 1, 2", s.Delivered, s.Aggregated, s.Tunnels.Inner)
+	}
+}
+
 // The timeout is that of the configuration.
 func TestCarrierTimeout(t *testing.T) {
 	one := sent(4000, 4789, vxlanHeader(8), eth(0x0800, inside4(1)))

@@ -69,26 +69,53 @@ func isSNAP(b []byte) bool {
 // frame around them is counted once: as delivered if one of them is, else under
 // the reason of the first.
 func (d *decoder) aggregate(b []byte) Reason {
-	const header = 14 // addresses and length
 	around := d.place
 	before, result := d.stats.Delivered, LinkHeader
-	for count := 0; len(b) >= header; count++ {
-		size := int(binary.BigEndian.Uint16(b[12:]))
-		if size > len(b)-header {
+	for count := 0; ; count++ {
+		end, ok := subframe(b)
+		if !ok {
 			break
 		}
-		end := header + size
 		d.place = around
-		if r := d.llc(b[header:end:end], size); count == 0 || r == Delivered {
+		if r := d.llc(b[subframeHeader:end:end], end-subframeHeader); count == 0 || r == Delivered {
 			result = r
 		}
-		b = b[min((end+3)&^3, len(b)):]
+		b = b[end+padding(b[end:], end):]
 	}
 	if n := d.stats.Delivered - before; n > 1 {
 		d.stats.Aggregated += n - 1
 		d.stats.Delivered = before + 1
 	}
 	return result
+}
+
+// subframeHeader is the size of the addresses and the length before each frame of
+// an A-MSDU.
+const subframeHeader = 14
+
+// subframe returns where the first frame of an A-MSDU ends, without its padding.
+func subframe(b []byte) (end int, ok bool) {
+	if len(b) < subframeHeader {
+		return 0, false
+	}
+	end = subframeHeader + int(binary.BigEndian.Uint16(b[12:]))
+	return end, end <= len(b)
+}
+
+// padding returns how many bytes b has before the next frame of an A-MSDU, if the
+// one before took size bytes. It should fill up to a multiple of four, but not all
+// access points count the same bytes: so the next frame is looked for.
+func padding(b []byte, size int) int {
+	usual := -size & 3
+	for _, n := range [...]int{usual, 0, 1, 2, 3} {
+		if n > len(b) {
+			continue
+		}
+		if end, ok := subframe(b[n:]); ok && isSNAP(b[n+subframeHeader:n+end]) {
+			return n
+		}
+	}
+	return min(usual, len(b))
 }
 
 // radiotap decodes what a card says about an 802.11 frame: what matters is where

@@ -3,7 +3,11 @@
 package capture_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"log/slog"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,7 +33,7 @@ func radiotap(fields []byte, present ...uint32) []byte {
 
 // subframe makes one of the frames of an A-MSDU, padded unless it is the last.
 func subframe(last bool, payload []byte) []byte {
-	b := cat(zeros(12), be16(len(payload)), payload)
+	b := cat([]byte("addressesabc"), be16(len(payload)), payload)
 	if !last {
 		b = append(b, zeros(-len(b)&3)...)
 	}
@@ -149,5 +153,68 @@ func TestAggregate(t *testing.T) {
 	}
 	if s := res.stats; s.Packets != 2 || s.Delivered != 2 || s.Aggregated != 3 {
 		t.Errorf("%d frames, %d delivered, %d aggregated, want 2, 2, 3", s.Packets, s.Delivered, s.Aggregated)
+	}
+}
+
+// What a tunnel over UDP carries is counted apart, in an A-MSDU as well: the frame
+// after it is no part of the tunnel.
+func TestAggregateOfTunnels(t *testing.T) {
+	over := func(sport int) []byte {
+		return ip4(c4, d4, 17, udp(sport, 4789, cat(vxlanHeader(8), eth(0x0800, plain4()))))
+	}
+	frame := wlan(wlanQoS, 2, 0x80, subframe(false, snap(0, 0x0800, over(1))), subframe(false, snap(0, 0x0800, over(2))),
+		subframe(true, snap(0, 0x86dd, plain6())))
+	res := read(t, capture.Config{Inputs: []string{"-"}, Stdin: bytes.NewReader(newPcap(105).add(1e18, frame).buf)})
+	var tunneled []bool
+	for i := range res.packets {
+		tunneled = append(tunneled, res.packets[i].Tunnel != 0)
+	}
+	if want := []bool{false, true, false, true, false}; !slices.Equal(tunneled, want) {
+		t.Errorf("packets in tunnels: %v, want %v", tunneled, want)
+	}
+	if s := res.stats; s.Delivered != 1 || s.Aggregated != 2 || s.Tunnels.Inner != 2 {
+		t.Errorf("%d delivered, %d aggregated, %d inner, want 1, 2, 2", s.Delivered, s.Aggregated, s.Tunnels.Inner)
+	}
+}
+
+// Some access points pad the frames of an A-MSDU in ways of their own, and not all
+// frames have a SNAP header.
+func TestAggregatePadding(t *testing.T) {
+	for size := range 4 {
+		for pad := range 4 {
+			first := subframe(true, snap(0, 0x0800, cat(plain4(), zeros(size))))
+			frame := wlan(wlanQoS, 2, 0x80, first, zeros(pad), subframe(true, snap(0, 0x86dd, plain6())))
+			f := newPcap(105).add(1e18, frame)
+			res := read(t, capture.Config{Inputs: []string{"-"}, Stdin: bytes.NewReader(f.buf)})
+			if n := len(res.packets); n != 2 {
+				t.Errorf("%d bytes, %d of padding: %d packets, want 2", len(first), pad, n)
+			}
+		}
+	}
+	bpdu := cat([]byte{0x42, 0x42, 3}, zeros(38))
+	frame := wlan(wlanQoS, 2, 0x80, subframe(false, snap(0, 0x0800, plain4())), subframe(false, bpdu),
+		subframe(true, snap(0, 0x86dd, plain6())))
+	res := read(t, capture.Config{Inputs: []string{"-"}, Stdin: bytes.NewReader(newPcap(105).add(1e18, frame).buf)})
+	if n := len(res.packets); n != 2 {
+		t.Errorf("around spanning tree: %d packets, want 2", n)
+	}
+}
+
+// A link type that only headers of frames name is named as well.
+func TestNamedLinkType(t *testing.T) {
+	var log bytes.Buffer
+	le := binary.LittleEndian
+	inner := le.AppendUint32([]byte{0, 0, 8, 0}, 195)
+	frame := cat(le.AppendUint32([]byte{0, 0, 8, 0}, 192), inner, zeros(20))
+	f := newPcap(192).add(1e18, frame).add(1e18, frame)
+	res := read(t, capture.Config{
+		Inputs: []string{write(t, "x.pcap", f.buf)}, Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if n := res.stats.Rejected[capture.LinkType]; n != 2 {
+		t.Errorf("rejected %v, want 2 for their link type", rejected(res.stats))
+	}
+	got := log.String()
+	if strings.Count(got, "level=WARN") != 1 || !strings.Contains(got, `link_type="IEEE802_15_4_WITHFCS (195)"`) {
+		t.Errorf("log is not one line about the link type:\n%s", got)
 	}
 }

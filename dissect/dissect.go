@@ -169,7 +169,7 @@ type dissector interface {
 // entry is one protocol of a shard.
 type entry struct {
 	dissector
-	service string
+	service string // empty where it is not one that is shown
 	// whole protocols must be read from their beginning.
 	whole bool
 	// later datagram protocols are looked for behind the first datagram, too.
@@ -184,25 +184,47 @@ type entry struct {
 // port alone is enough for the later ones, so the ones that know their bytes
 // come first. App.proto is the index in it plus 1.
 func protocols(s *Shard) []entry {
-	secure := newTLS(s)
+	secure, talk := newTLS(s), newUpgrade(s)
 	return []entry{
 		{dissector: secure, service: "ssl", whole: true, tcp: detectTLS},
+		{dissector: ssh{s}, service: "ssh", whole: true, tcp: detectSSH},
 		{dissector: newSOCKS(s), service: "socks", whole: true, tcp: detectSOCKS},
 		{dissector: newHTTP(s), service: "http", whole: true, tcp: detectHTTP},
 		{dissector: newDNS(s), service: "dns", tcp: detectDNSStream, udp: detectDNSDatagram},
 		{dissector: dtls{secure}, service: "dtls", udp: detectDTLS, later: true},
 		{service: "websocket"}, // part of HTTP
+		{dissector: talk, service: "ftp", whole: true, tcp: detectUpgrade},
+		{dissector: talk, service: "smtp"},
+		{dissector: talk, service: "pop3"},
+		{dissector: talk, service: "imap"},
+		{dissector: talk, service: "irc"},
+		{dissector: talk, service: "xmpp"},
+		{dissector: talk, service: "mysql"},
+		{dissector: talk, service: "rdp"},
+		{dissector: newGSI(s)},
+		{dissector: ssh{s}},
 	}
 }
 
 // The values of App.proto.
 const (
 	protoTLS = 1 + iota
+	protoSSH
 	protoSOCKS
 	protoHTTP
 	protoDNS
 	protoDTLS
 	protoWebSocket
+	protoFTP
+	protoSMTP
+	protoPOP3
+	protoIMAP
+	protoIRC
+	protoXMPP
+	protoMySQL
+	protoRDP
+	protoGSI
+	protoBanner // among the services of a connection: one side sent SSH's banner
 )
 
 // firstCarrier is the value in App.services of the first tunnel protocol: they
@@ -324,10 +346,11 @@ func (s *Shard) Service(a App) string {
 	text, ok := s.services[list]
 	if !ok {
 		for rest := list; rest != 0; rest >>= 5 {
-			if text != "" {
+			service := s.serviceName(rest & 31)
+			if text != "" && service != "" {
 				text += ","
 			}
-			text += s.serviceName(rest & 31)
+			text += service
 		}
 		s.services[list] = text
 	}
@@ -342,9 +365,22 @@ func (a *App) confirm(proto uint8) {
 			return
 		case 0:
 			a.services |= uint16(proto) << shift
+			if proto == protoSSH || proto == protoFTP {
+				a.flags |= interactive
+			}
 			return
 		}
 	}
+}
+
+// confirmed reports whether a protocol is among a connection's services.
+func (a *App) confirmed(proto uint8) bool {
+	for rest := a.services; rest != 0; rest >>= 5 {
+		if uint8(rest&31) == proto {
+			return true
+		}
+	}
+	return false
 }
 
 // retract removes a protocol from a connection's services, which is what Zeek

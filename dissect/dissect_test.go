@@ -170,6 +170,8 @@ func TestServices(t *testing.T) {
 		{"twice", []uint8{protoHTTP, protoHTTP, protoDNS, protoHTTP}, nil, "http,dns"},
 		{"retract first", []uint8{protoHTTP, protoTLS}, []uint8{protoHTTP}, "ssl"},
 		{"retract last", []uint8{protoHTTP, protoTLS}, []uint8{protoTLS}, "http"},
+		{"not shown", []uint8{protoBanner}, nil, ""},
+		{"not shown among others", []uint8{protoBanner, protoHTTP, protoGSI, protoTLS}, nil, "http"},
 		{"retract unknown", []uint8{protoHTTP}, []uint8{protoTLS}, "http"},
 	}
 	for _, tc := range tests {
@@ -185,6 +187,20 @@ func TestServices(t *testing.T) {
 				t.Errorf("Service = %q, want %q", got, tc.want)
 			}
 		})
+	}
+}
+
+// TestInteractive checks which services give a connection a long timeout.
+func TestInteractive(t *testing.T) {
+	for proto := uint8(protoTLS); proto <= protoBanner; proto++ {
+		var a App
+		a.confirm(proto)
+		if want := proto == protoSSH || proto == protoFTP; a.Interactive() != want {
+			t.Errorf("protocol %d: Interactive = %v, want %v", proto, a.Interactive(), want)
+		}
+	}
+	if protoBanner >= firstCarrier {
+		t.Errorf("protocols up to %d and tunnels from %d have numbers in common", protoBanner, firstCarrier)
 	}
 }
 
@@ -438,7 +454,12 @@ func TestGarbage(t *testing.T) {
 			seeds = append(seeds, st.data)
 		}
 	}
-	ports := []uint16{53, 80, 443, 137, 9999}
+	for _, tc := range upgradeCases() {
+		for _, st := range append(tc.before, gsiSteps()...) {
+			seeds = append(seeds, st.data)
+		}
+	}
+	ports := []uint16{53, 80, 443, 137, 9999, 21, 25, 110, 143, 3306, 3389, 5222, 6667}
 	for range 3000 {
 		proto := uint8(flow.TCP)
 		if r.IntN(3) == 0 {

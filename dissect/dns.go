@@ -132,6 +132,9 @@ func (d *dns) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []b
 			data = data[q.need:]
 			q.size, q.need = 0, 0
 			d.message(t, a, ts, msg)
+			if !a.Wants(dir) {
+				return
+			}
 			continue
 		}
 		n := min(q.need-len(q.buf), len(data))
@@ -144,6 +147,9 @@ func (d *dns) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []b
 		if len(q.buf) == q.need {
 			d.message(t, a, ts, q.buf)
 			q.buf, q.size, q.need = q.buf[:0], 0, 0
+			if !a.Wants(dir) {
+				return
+			}
 		}
 	}
 	if len(q.buf) == 0 && q.buf != nil {
@@ -263,6 +269,7 @@ func (d *dns) message(t *flow.Tuple, a *App, ts flow.Time, data []byte) {
 	if questions > maxQuestions {
 		d.s.stats.Violations++
 		a.retract(protoDNS)
+		a.flags |= doneBoth
 	} else {
 		d.parse(t, data, reply)
 	}

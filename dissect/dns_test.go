@@ -583,6 +583,36 @@ func TestDNSUnknownOperation(t *testing.T) {
 	}
 }
 
+// TestDNSTooManyQuestions checks that what cannot be DNS is not taken for it any
+// more, whatever comes after.
+func TestDNSTooManyQuestions(t *testing.T) {
+	many := dnsQuery(1, "x", 1)
+	many[5] = maxQuestions + 1
+	for _, proto := range []uint8{flow.UDP, flow.TCP} {
+		s := NewShard(Config{})
+		s.Out = flow.NewIntelBatch()
+		tuple := testTuple(proto, 53)
+		var a App
+		for _, data := range [][]byte{dnsQuery(7, "y", 1), many, dnsQuery(8, "z", 1)} {
+			if proto == flow.TCP {
+				data = append([]byte{0, byte(len(data))}, data...)
+				s.Stream(&tuple, &a, flow.ToServer, 1, data)
+			} else {
+				s.Datagram(&tuple, &a, flow.ToServer, 1, data)
+			}
+		}
+		if a.Wants(flow.ToServer) || a.Wants(flow.ToClient) || a.GaveUp() {
+			t.Errorf("protocol %d: wants more: %v, gave up: %v", proto, a.Wants(flow.ToServer), a.GaveUp())
+		}
+		if service := s.Close(&tuple, &a); service != "" || s.Out.Len() != 2 {
+			t.Errorf("protocol %d: service %q and %d records, want none and 2", proto, service, s.Out.Len())
+		}
+		if used := s.bufs.memory.Used(); used != 0 {
+			t.Errorf("protocol %d: %d bytes of buffers are left", proto, used)
+		}
+	}
+}
+
 // randomMessage makes a message of records that the library packs.
 func randomMessage(r *rand.Rand) *mdns.Msg {
 	label := func() string {

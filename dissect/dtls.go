@@ -45,10 +45,9 @@ type dtlsAssembly struct {
 	spans  [maxSpans][2]uint32 // what was seen, in order, none touches the next
 }
 
-// dtlsVersion reports whether a record or hello of that version is DTLS.
-func dtlsVersion(v uint16) bool {
-	return v == versionDTLS10 || v == versionDTLS12 || v == versionDTLS13
-}
+// dtlsVersion reports whether a record of that version is DTLS: those of DTLS 1.3
+// that have a version say 1.2.
+func dtlsVersion(v uint16) bool { return v == versionDTLS10 || v == versionDTLS12 }
 
 // detectDTLS knows a client hello, and on its own port any record.
 func detectDTLS(t *flow.Tuple, data []byte) verdict {

@@ -120,6 +120,8 @@ func dtlsCases() map[string]struct {
 		"1.2 has no short headers":    {4433, []step{client(dtlsMsg(1, 0, hello)), server(dtlsMsg(2, 0, answer)), server(short), client(short)}, []string{"DTLSv12 " + suite + " - a.b F - - F Cs"}},
 		"1.2 with an id":              {4433, []step{client(dtlsMsg(1, 0, hello)), server(dtlsMsg(2, 0, answer) + ccs), client(ccs + dtlsRec(25, 1, 0, "abc"))}, []string{"DTLSv12 " + suite + " - a.b F - - T CsiI"}},
 		"one side encrypts":           {4433, []step{client(dtlsMsg(1, 0, hello)), server(dtlsMsg(2, 0, answer) + ccs + secret)}, []string{"DTLSv12 " + suite + " - a.b F - - F Csi"}},
+		"a record that says 1.3":      {4433, []step{client(dtlsMsg(1, 0, hello)), server(strings.Replace(dtlsMsg(2, 0, answer13), "\xfe\xfd", "\xfe\xfc", 1))}, []string{"- - - a.b F - - F C"}},
+		"a strange version":           {4433, []step{client(dtlsMsg(1, 0, hello)), server(dtlsMsg(2, 0, "\x01"+answer))}, []string{"- - - a.b F - - F C"}},
 		"a record cut short":          {4433, []step{client(dtlsMsg(1, 0, hello)), server(dtlsMsg(2, 0, answer)[:40]), server(dtlsMsg(2, 0, answer))}, []string{"DTLSv12 " + suite + " - a.b F - - F Cs"}},
 		"a fragment beyond its message": {4433, []step{
 			client(dtlsMsg(1, 0, hello)), server(dtlsRec(22, 0, 0, "\x02\x00\x00\x02\x00\x00\x00\x00\x01\x00\x00\x02xx")), server(dtlsMsg(2, 0, answer)),

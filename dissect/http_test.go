@@ -274,7 +274,8 @@ func httpCases(tb testing.TB) []httpCase {
 				client("CONNECT h:22 HTTP/1.1\r\nHost: h\r\n\r\n"), server("HTTP/1.0 200 Established\r\n\r\nSSH-2.0-x\r\n"),
 				client("SSH-2.0-y\r\n"),
 			},
-			want: []string{"1 CONNECT h h:22 1.0 200 Established 0 0"},
+			want:    []string{"1 CONNECT h h:22 1.0 200 Established 0 0"},
+			service: "http,ssh",
 		},
 		{
 			name: "0.9", steps: []step{client("GET /old\r\n"), server("<html>\r\nHTTP/1.1 200"), fin},

@@ -188,16 +188,6 @@ func (s *Shard) nested(t *flow.Tuple, a, in *App, dir flow.Dir, ts flow.Time, da
 	a.adopt(*in)
 }
 
-// confirmed reports whether a protocol is one of a connection's services.
-func (a *App) confirmed(proto uint8) bool {
-	for rest := a.services; rest != 0; rest >>= 5 {
-		if uint8(rest&31) == proto {
-			return true
-		}
-	}
-	return false
-}
-
 // adopt adds the services of what a connection carries to its own.
 func (a *App) adopt(in App) {
 	for rest := in.services; rest != 0; rest >>= 5 {

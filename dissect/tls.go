@@ -50,6 +50,7 @@ type tlsSide struct {
 	nmsg      uint8
 	encrypted bool
 	begun     bool // a record of the direction was read
+	v2        bool // the record is one of SSLv2
 	second    bool // the first byte of an alert, its level, was read
 	parts     dtlsAssembly
 }
@@ -62,6 +63,7 @@ type tlsSession struct {
 	started   bool // ts is set: there is something to write
 	flipped   bool // the client of the handshake is the server of the connection
 	ssl2      bool // the connection goes on in SSLv2
+	layered   bool // a record of TLS was seen: no other is one of SSLv2
 	hasCipher bool
 	hasCurve  bool
 	hasAlert  bool
@@ -284,7 +286,7 @@ func (d *tls) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []b
 // recordHeader reads the header of a record. It reports false where it is none.
 func (d *tls) recordHeader(c *tlsSession, q *tlsSide, dir flow.Dir) bool {
 	h := q.head
-	if c.ssl2 || !q.begun && h[0]&0x80 != 0 {
+	if c.ssl2 || !c.layered && h[0]&0x80 != 0 {
 		q.left = int(h[0]&0x7f)<<8 | int(h[1])
 		if q.left -= 3; q.left < 0 {
 			return false
@@ -300,14 +302,15 @@ func (d *tls) recordHeader(c *tlsSession, q *tlsSide, dir flow.Dir) bool {
 		default:
 			return false
 		}
-		q.head[0] |= 0x80
+		q.v2 = true
 		q.nmsg = 0
 		return true
 	}
 	version := be16(h[:], 1)
-	if version < versionSSL3 || version > versionTLS12 || h[0] < 20 || h[0] > 30 {
+	if version < versionSSL3 || version > versionTLS12 || !c.layered && (h[0] < 20 || h[0] > 30) {
 		return false
 	}
+	c.layered, q.v2 = true, false
 	q.left = int(be16(h[:], 3))
 	q.second = false
 	return true
@@ -341,7 +344,7 @@ func (d *tls) record(
 	c *tlsSession, a *App, q *tlsSide, dir flow.Dir, ts flow.Time, data []byte,
 ) bool {
 	q.left -= len(data)
-	if q.head[0]&0x80 != 0 {
+	if q.v2 {
 		return d.ssl2(c, a, q, dir, ts, data)
 	}
 	if !q.encrypted && q.head[0] == recData {
@@ -485,6 +488,9 @@ func (d *tls) message(c *tlsSession, a *App, dir flow.Dir, typ byte, body []byte
 			c.exchanged = true
 		}
 	}
+	if !ok {
+		return false
+	}
 	letter := byte('z')
 	const letters = "hcsvtej.o..xkrnyg...fwuap"
 	switch {
@@ -522,6 +528,11 @@ func (d *tls) ssl2(
 	body := q.buf
 	switch q.head[2] {
 	case 1: // client hello
+		ciphers, id := int(be16(body, 0)), int(be16(body, 2))
+		if len(body) < 6 || 6+ciphers+id+int(be16(body, 4)) > len(body) {
+			return false
+		}
+		c.sessionID(body[6+ciphers:][:id])
 		c.start(ts)
 		a.confirm(a.proto)
 		c.note(flow.ToServer, 'c')

@@ -357,6 +357,37 @@ func tlsCases() map[string]struct {
 			[]step{client("\x80\x1f\x01\x03\x01" + v2hello[5:]), server(answer)},
 			[]string{"TLSv12 TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 - - F - - F Cs"},
 		},
+		"SSLv2 hello of TLS with a session id": {
+			[]step{
+				client("\x80\x22\x01\x03\x01\x00\x06\x00\x03\x00\x10\x01\x00\x80\x07\x00\xc0sid" + strings.Repeat("c", 16)),
+				server(tlsRecord(22, tlsMessage(2, tlsHello(0x0301, "sid", "\xc0\x13\x00", "")))),
+			},
+			[]string{"TLSv10 TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA - - T - - F Cs"},
+		},
+		"SSLv2 answer to TLS": {
+			[]step{client(hello), server(v2server)},
+			[]string{"- - - a.b F - - F C"},
+		},
+		"strange types behind the change of cipher": {
+			[]step{client(hello), server(answer + ccs + "\x99\x03\x03\x00\x01x"), client(ccs + "\x05\x03\x03\x00\x01x")},
+			[]string{"TLSv12 TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 - a.b F - - T CsiI"},
+		},
+		"a strange type before it": {
+			[]step{client(hello), server("\x1f\x03\x03\x00\x01x" + answer)},
+			[]string{"- - - a.b F - - F C"},
+		},
+		"a strange version of the server": {
+			[]step{client(hello), server(tlsRecord(22, tlsMessage(2, tlsHello(0x0305, "", "\xc0\x2f\x00", ""))) + answer)},
+			[]string{"- - - a.b F - - F C"},
+		},
+		"two names": {
+			[]step{client(tlsRecord(22, tlsMessage(1, tlsHello(0x0303, "", oneSuite, "\x00\x00\x00\x0e\x00\x0c\x01\x00\x01x\x00\x00\x01y\x00\x00\x01z"))))},
+			[]string{"- - - y F - - F C"},
+		},
+		"an empty name": {
+			[]step{client(tlsRecord(22, tlsMessage(1, tlsHello(0x0303, "", oneSuite, "\x00\x00\x00\x05\x00\x03\x00\x00\x00"))))},
+			[]string{"- - - (empty) F - - F C"},
+		},
 		"server is the client": {
 			[]step{server(hello), client(answer)},
 			[]string{"TLSv12 TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 - a.b F - - F ^Cs"},

@@ -41,11 +41,12 @@ func (d *tls) clientHello(c *tlsSession, a *App, dir flow.Dir, body []byte) bool
 	if fixed == nil || !ok {
 		return false
 	}
-	if v := be16(fixed, 0); a.proto == protoDTLS {
-		if _, ok = takeVector(&body, 1); !ok || !dtlsVersion(v) { // the cookie
+	if a.proto == protoDTLS {
+		if _, ok = takeVector(&body, 1); !ok { // the cookie
 			return false
 		}
-	} else if v < versionSSL3 || v > versionTLS13 {
+	}
+	if !knownVersion(be16(fixed, 0)) {
 		return false
 	}
 	a.confirm(a.proto)
@@ -72,6 +73,12 @@ func (d *tls) clientHello(c *tlsSession, a *App, dir flow.Dir, body []byte) bool
 			c.psk = true
 		}
 	}
+	c.sessionID(id)
+	return true
+}
+
+// sessionID notes the session id that the client offers; one of zeros is none.
+func (c *tlsSession) sessionID(id []byte) {
 	zero := true
 	for _, b := range id {
 		zero = zero && b == 0
@@ -80,7 +87,12 @@ func (d *tls) clientHello(c *tlsSession, a *App, dir flow.Dir, body []byte) bool
 		c.idLen = uint8(copy(c.id[:], id))
 		c.ticket = false
 	}
-	return true
+}
+
+// knownVersion reports whether a hello may be of that version.
+func knownVersion(v uint16) bool {
+	return v >= versionSSL3 && v <= versionTLS13 || v == versionSSL2 || v>>8 == 0x7f ||
+		dtlsVersion(v) || v == versionDTLS13
 }
 
 // serverName takes the first name of the extension.
@@ -104,6 +116,9 @@ func (d *tls) serverHello(c *tlsSession, body []byte) bool {
 		return false
 	}
 	version := be16(fixed, 0)
+	if !knownVersion(version) {
+		return false
+	}
 	var id []byte
 	if version>>8 == 0x7f {
 		// Drafts of TLS 1.3 left the session id and the compression out.

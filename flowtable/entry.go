@@ -2,7 +2,12 @@
 
 package flowtable
 
-import "weir/internal/flow"
+import (
+	"sort"
+	"time"
+
+	"weir/internal/flow"
+)
 
 // class is a timeout class. All entries of one class wait equally long, so that
 // a list in the order of last use is in the order of expiry, too.
@@ -11,18 +16,19 @@ type class uint8
 // The classes, in the order in which connections are given up when the table
 // is full: those that lose least first.
 const (
-	classAttempt     class = iota // a SYN nobody answered; counts from the SYN
+	classAttempt     class = iota // TCP that nobody answered; counts from the SYN
 	classClosing                  // ended; counts from the end
+	classDNS                      // UDP on ports of DNS: looked at from time to time
 	classOther                    // neither TCP, UDP nor ICMP
 	classICMP                     //
-	classUDP                      // UDP, and TCP before an answer
+	classUDP                      // UDP, and TCP after a SYN-ACK without its SYN
 	classTCP                      // TCP after an answer
 	classInteractive              // TCP on ports of people's sessions
 	classes
 )
 
 // fixed reports whether packets leave the deadline as it is.
-func (c class) fixed() bool { return c <= classClosing }
+func (c class) fixed() bool { return c <= classDNS }
 
 // inlineHistory is the number of history letters kept in the entry itself;
 // longer histories continue in a rare.
@@ -69,10 +75,10 @@ type entryFlags uint8
 const (
 	flagOneWay   entryFlags = 1 << iota // ICMP without counterpart
 	flagTunneled                        // rare.tunnels is not empty
-	flagAnswered                        // TCP: the handshake was answered
 	flagQuiet                           // no packet since the last interim record
 	flagLoss                            // packets were lost while it was open
 	flagGaveUp                          // 'X' was written
+	flagDeferred                        // TCP: the end of a direction waits for payload
 )
 
 // endpoint is one direction of a TCP connection. Other protocols use seen, and
@@ -90,9 +96,9 @@ type endpoint struct {
 type endpointFlags uint8
 
 const (
-	epClosed  endpointFlags = 1 << iota // did_close
-	epFin                               // a FIN was seen
-	epClosing                           // FIN seen, payload still behind a hole
+	epClosed endpointFlags = 1 << iota // did_close
+	epFin                              // a FIN was seen
+	epEOF                              // did_EOF: nothing more to come or to acknowledge
 )
 
 // seen has a bit for each letter that a direction shows once.
@@ -183,19 +189,84 @@ func (s *shard[S]) move(i uint32, e *entry[S], c class, now flow.Time) {
 	s.push(i, e, c)
 }
 
+// lastWait gives a connection that is over some time for stragglers, from now on.
+func (s *shard[S]) lastWait(i uint32, e *entry[S], now flow.Time) {
+	e.deadline = now + s.timeout[classClosing]
+	s.unlink(e)
+	s.push(i, e, classClosing)
+}
+
 // expire ends what has timed out by now, at most limit connections, and returns
 // what is left of the limit.
 func (s *shard[S]) expire(now flow.Time, limit int) int {
 	for c := range s.lists {
 		for i := s.lists[c].head; i != none && limit > 0; i = s.lists[c].head {
-			if s.slab.at(i).deadline > now {
+			e := s.slab.at(i)
+			if e.deadline > now {
 				break
 			}
-			s.end(i, s.reason(class(c)))
-			limit--
+			if s.over(i, e, now) {
+				s.end(i, s.reason(class(c)))
+				limit--
+			}
 		}
 	}
 	return limit
+}
+
+// dnsSlack is how much less than its timeout a connection of classDNS must have
+// been idle to end, as Zeek has it: then most of them need be looked at only once.
+const dnsSlack = flow.Time(time.Second)
+
+// over reports whether a connection ends whose deadline has come by now. One of
+// classDNS gets another deadline where it was not idle for long enough, seen from
+// the first packet of the input behind the old one.
+func (s *shard[S]) over(i uint32, e *entry[S], now flow.Time) bool {
+	if e.class != classDNS {
+		return true
+	}
+	for e.deadline <= now {
+		at := s.firstSince(e.deadline, now)
+		if at-e.last >= s.timeout[classDNS]-dnsSlack {
+			return true
+		}
+		s.postpone(i, e, at+s.timeout[classDNS])
+	}
+	return false
+}
+
+// firstSince returns the time of the first packet of this call that is not before
+// t, at most now.
+func (s *shard[S]) firstSince(t, now flow.Time) flow.Time {
+	j := sort.Search(len(s.pkts), func(j int) bool { return s.pkts[j].Now >= t })
+	if j == len(s.pkts) {
+		return now
+	}
+	return min(s.pkts[j].Now, now)
+}
+
+// postpone gives an entry another deadline, not after that of a connection that
+// would begin now: few are behind it.
+func (s *shard[S]) postpone(i uint32, e *entry[S], deadline flow.Time) {
+	e.deadline = deadline
+	s.unlink(e)
+	l := &s.lists[e.class]
+	prev := l.tail
+	for prev != none && s.slab.at(prev).deadline > deadline {
+		prev = s.slab.at(prev).prev
+	}
+	e.prev = prev
+	if prev == none {
+		e.next, l.head = l.head, i
+	} else {
+		p := s.slab.at(prev)
+		e.next, p.next = p.next, i
+	}
+	if e.next == none {
+		l.tail = i
+	} else {
+		s.slab.at(e.next).prev = i
+	}
 }
 
 func (s *shard[S]) reason(c class) flow.EndReason {

@@ -30,18 +30,24 @@ type Streams[S any] interface {
 	// Midstream says, before anything else, that a TCP connection begins without
 	// its handshake.
 	Midstream(s *S)
-	// Start says that the first payload byte of a TCP direction is seq. It
-	// comes again where a SYN restarts the sequence.
+	// Start says that the first payload byte of a TCP direction is seq.
 	Start(s *S, dir flow.Dir, seq uint32)
+	// Shift says that a SYN changed a direction's sequence numbers, by as much as
+	// given, whatever was sent before.
+	Shift(s *S, dir flow.Dir, by uint32)
 	// Segment gets the payload of a TCP segment, seq being its first byte.
 	Segment(t *flow.Tuple, s *S, dir flow.Dir, p *flow.Packet, seq uint32) Signals
-	// Ack says that the receiver acknowledged what dir sent up to ack. It
+	// Ack says that the receiver acknowledged payload of dir up to ack. It
 	// returns the number of holes below ack that will never be filled, and
 	// their bytes.
 	Ack(t *flow.Tuple, s *S, dir flow.Dir, now flow.Time, ack uint32) (gaps int, missed uint64, sig Signals)
-	// Pending reports whether payload of dir waits behind a hole.
-	Pending(s *S, dir flow.Dir) bool
-	// Fin says that dir ended with a FIN and all its payload was delivered.
+	// Next returns the sequence number behind what is known of dir's payload,
+	// without holes. It reports false where dir is not followed.
+	Next(s *S, dir flow.Dir) (seq uint32, ok bool)
+	// Unacked reports whether payload of dir was seen that is not acknowledged.
+	Unacked(s *S, dir flow.Dir) bool
+	// Fin says, once, that dir ended with a FIN, that all its payload was
+	// delivered, and that it has acknowledged all that it got.
 	Fin(t *flow.Tuple, s *S, dir flow.Dir, now flow.Time) Signals
 	// Reset says that a TCP packet with RST came, whether or not it ends
 	// anything; payload may follow.
@@ -70,14 +76,18 @@ const (
 	// Interactive says that the connection is a session of people, who may pause
 	// for long: it gets the timeout of such.
 	Interactive
+	// Unread says that the payload of a UDP connection is looked at no more: it is
+	// not what its port makes believe.
+	Unread
 )
 
 // Timeouts are the table's timers, all in packet time. Zero means the default.
 type Timeouts struct {
-	Attempt     time.Duration // TCP: SYN without any answer (5 s)
+	Attempt     time.Duration // TCP: SYN without any answer, or nothing but bad packets (5 s)
 	TCP         time.Duration // TCP: idle after an answer (5 min)
-	Interactive time.Duration // TCP: idle on ports 21, 22, 23 and 513 (1 h)
-	UDP         time.Duration // UDP, and TCP before an answer: idle (1 min)
+	Interactive time.Duration // TCP: idle on ports 21, 22, 23 and 513, and such services (1 h)
+	DNS         time.Duration // UDP on ports 53, 137, 5353 and 5355: idle for 1 s less when looked at (10 s)
+	UDP         time.Duration // UDP, and TCP after a SYN-ACK without its SYN: idle (1 min)
 	ICMP        time.Duration // ICMP: idle (1 min)
 	Other       time.Duration // other protocols: idle (1 min)
 	Close       time.Duration // TCP: wait for stragglers after the end (5 s)
@@ -93,6 +103,7 @@ func (t Timeouts) WithDefaults() Timeouts {
 	set(&t.Attempt, 5*time.Second)
 	set(&t.TCP, 5*time.Minute)
 	set(&t.Interactive, time.Hour)
+	set(&t.DNS, 10*time.Second)
 	set(&t.UDP, time.Minute)
 	set(&t.ICMP, time.Minute)
 	set(&t.Other, time.Minute)
@@ -122,7 +133,7 @@ func (c Config) Validate() error {
 		return fmt.Errorf("max connections %d is negative", c.MaxConnections)
 	}
 	t := c.Timeouts
-	for _, d := range []time.Duration{t.Attempt, t.TCP, t.Interactive, t.UDP, t.ICMP, t.Other, t.Close} {
+	for _, d := range []time.Duration{t.Attempt, t.TCP, t.Interactive, t.DNS, t.UDP, t.ICMP, t.Other, t.Close} {
 		if d < 0 {
 			return fmt.Errorf("timeout %v is negative", d)
 		}
@@ -182,7 +193,7 @@ func (t *Table[S]) Process(shard int, pkts []flow.Packet, idx []uint32, at Momen
 	s := &t.shards[shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.out = out
+	s.out, s.pkts = out, pkts
 	s.noteLoss(at)
 	s.noteTime(at.Now)
 	for len(idx) > 0 {
@@ -195,7 +206,7 @@ func (t *Table[S]) Process(shard int, pkts []flow.Packet, idx []uint32, at Momen
 	}
 	s.expire(at.Now, maxExpire)
 	s.sweep(at.Now)
-	s.out = nil
+	s.out, s.pkts = nil, nil
 }
 
 // Flush ends connections of a shard, at most limit of them: those that have
@@ -285,6 +296,7 @@ type shard[S any] struct {
 	servers   *flow.ServerPorts
 	streams   Streams[S]
 	out       *flow.ConnBatch
+	pkts      []flow.Packet   // of the call, for all shards
 	record    flow.Connection // scratch of describe
 	total     flow.Totals     // scratch of describe
 	history   []byte          // scratch of describe
@@ -303,6 +315,7 @@ func (s *shard[S]) init(t Timeouts, limit int, servers *flow.ServerPorts, stream
 	s.timeout = [classes]flow.Time{
 		classAttempt:     flow.Time(t.Attempt),
 		classClosing:     flow.Time(t.Close),
+		classDNS:         flow.Time(t.DNS),
 		classUDP:         flow.Time(t.UDP),
 		classICMP:        flow.Time(t.ICMP),
 		classOther:       flow.Time(t.Other),

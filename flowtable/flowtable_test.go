@@ -4,6 +4,7 @@ package flowtable_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,6 @@ import (
 // calls is a stream handler that writes down what it is told.
 type calls struct {
 	log     []string
-	pending bool
 	gaps    int
 	missed  uint64
 	signals flowtable.Signals // answered to payload
@@ -29,7 +29,8 @@ const mistaken = 77
 
 func (c *calls) add(format string, args ...any) { c.log = append(c.log, fmt.Sprintf(format, args...)) }
 
-func (c *calls) Start(*int32, flow.Dir, uint32) {}
+func (c *calls) Start(*int32, flow.Dir, uint32)          {}
+func (c *calls) Shift(_ *int32, dir flow.Dir, by uint32) { c.add("shift %d %d", dir, by) }
 func (c *calls) Segment(_ *flow.Tuple, _ *int32, dir flow.Dir, p *flow.Packet, seq uint32) flowtable.Signals {
 	c.add("segment %d %d+%d", dir, seq, p.PayloadLen)
 	return c.signals
@@ -41,7 +42,8 @@ func (c *calls) Ack(_ *flow.Tuple, _ *int32, dir flow.Dir, _ flow.Time, ack uint
 	c.gaps, c.missed = 0, 0
 	return g, m, 0
 }
-func (c *calls) Pending(*int32, flow.Dir) bool { return c.pending }
+func (c *calls) Next(*int32, flow.Dir) (uint32, bool) { return 0, false }
+func (c *calls) Unacked(*int32, flow.Dir) bool        { return false }
 func (c *calls) Fin(_ *flow.Tuple, _ *int32, dir flow.Dir, _ flow.Time) flowtable.Signals {
 	c.add("fin %d", dir)
 	return 0
@@ -218,6 +220,14 @@ var tcpCases = []struct {
 		[]string{"A RSTOS0 SR pkts 2/0 bytes 0/0 dur 100ms end 4"},
 	},
 	{
+		"payload and a reset that nobody answered", 40000, 80, "0 > S 0 0 0\n0.1 > A 1 1 0\n0.2 > A 1 1 10\n0.3 > R 11 1 0",
+		[]string{"A OTH SADR pkts 4/0 bytes 10/0 dur 300ms end 4"},
+	},
+	{
+		"half-open connection, discovered", 40000, 80, "0 > S 0 0 0\n0.1 < A 1 777 0\n0.2 > R 777 0 0",
+		[]string{"A RSTOS0 SaR pkts 2/1 bytes 0/0 dur 200ms end 4"},
+	},
+	{
 		"acknowledged before the reset", 40000, 80, "0 > S 0 0 0\n0.1 > A 1 1 0\n0.2 > R 1 0 0",
 		[]string{"A OTH SAR pkts 3/0 bytes 0/0 dur 200ms end 4"},
 	},
@@ -348,7 +358,7 @@ func TestStreamCalls(t *testing.T) {
 		0.4 < FA 1 11 5
 		0.5 > A 11 7 0`, 40000, 80))
 	want := []string{
-		"ack 0 1001", "ack 1 5001", "segment 0 1001+10", "ack 0 1011", "segment 1 5001+5", "fin 1", "ack 1 5006",
+		"segment 0 1001+10", "ack 0 1011", "segment 1 5001+5", "fin 1", "ack 1 5006",
 	}
 	if diff := cmp.Diff(want, c.log); diff != "" {
 		t.Errorf("calls differ (-want +got):\n%s", diff)
@@ -365,7 +375,7 @@ func TestStreamReset(t *testing.T) {
 		0.3 < RA 1 11 0
 		0.4 > A 11 1 5`, 40000, 80))
 	want := []string{
-		"ack 0 1001", "ack 1 5001", "segment 0 1001+10", "reset", "segment 0 1011+5",
+		"segment 0 1001+10", "reset", "ack 0 1011", "segment 0 1011+5",
 	}
 	if diff := cmp.Diff(want, c.log); diff != "" {
 		t.Errorf("calls differ (-want +got):\n%s", diff)
@@ -379,7 +389,7 @@ func TestCutSegmentsAreNotDelivered(t *testing.T) {
 		0.2 > A 1 1 10`, 40000, 80)
 	pkts[2].Payload = pkts[2].Payload[:9]
 	conns, c, _ := run(t, flowtable.Config{}, pkts)
-	if diff := cmp.Diff([]string{"ack 0 1001", "ack 1 5001"}, c.log); diff != "" {
+	if diff := cmp.Diff([]string(nil), c.log); diff != "" {
 		t.Errorf("calls differ (-want +got):\n%s", diff)
 	}
 	if conns[0].CSPayload != 10 {
@@ -399,12 +409,12 @@ func TestGapsCountOnlyWhileClean(t *testing.T) {
 			table.Process(0, []flow.Packet{p}, []uint32{0}, moment(p.Now), &out)
 		}
 	}
-	feed("0 > S 0 0 0\n0.1 < SA 0 1 0") // the SYN's acknowledgment, in a clean state
+	feed("0 > S 0 0 0\n0.1 < SA 0 1 0\n0.15 < A 1 701 0") // a SYN's acknowledgment misses nothing
 	c.gaps, c.missed = 3, 50
-	feed("0.2 < RA 1 99 0") // a reset acknowledges nothing
+	feed("0.2 < RA 1 799 0") // what a reset acknowledges does not count
 	flush(table, 0, 1e9, &out)
 	got := describe(out.Conns)
-	want := []string{"A RSTR ShGr pkts 1/2 bytes 0/0 dur 200ms end 4"}
+	want := []string{"A RSTR ShaGr pkts 1/3 bytes 700/0 dur 200ms end 4"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("records differ (-want +got):\n%s", diff)
 	}
@@ -448,10 +458,10 @@ func TestOtherProtocols(t *testing.T) {
 			datagram(flow.UDP, 0, false, 53, 53, mistaken), datagram(flow.UDP, 1, true, 53, 53, 9),
 		}, []string{"B S0 D^ pkts 2/0 bytes 86/0 dur 1s end 4"}},
 		{"UDP idle for 59 s", []flow.Packet{
-			datagram(flow.UDP, 0, false, 4000, 53, 10), datagram(flow.UDP, 59, true, 4000, 53, 90),
+			datagram(flow.UDP, 0, false, 4000, 5000, 10), datagram(flow.UDP, 59, true, 4000, 5000, 90),
 		}, []string{"A SF Dd pkts 1/1 bytes 10/90 dur 59s end 4"}},
 		{"UDP idle for 60 s", []flow.Packet{
-			datagram(flow.UDP, 0, false, 4000, 53, 10), datagram(flow.UDP, 60, false, 4000, 53, 11),
+			datagram(flow.UDP, 0, false, 4000, 5000, 10), datagram(flow.UDP, 60, false, 4000, 5000, 11),
 		}, []string{
 			"A S0 D pkts 1/0 bytes 10/0 dur 0s end 1", "A S0 D pkts 1/0 bytes 11/0 dur 0s end 4",
 		}},
@@ -472,6 +482,125 @@ func TestOtherProtocols(t *testing.T) {
 				t.Errorf("records differ (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestDNSTimer: Zeek looks at UDP connections on ports of DNS every ten seconds, at
+// the first packet of the input that it gets then, and ends what was idle for nine.
+func TestDNSTimer(t *testing.T) {
+	own := func(at float64) flow.Packet { return datagram(flow.UDP, at, false, 4000, 53, 1) }
+	other := func(at float64) flow.Packet {
+		p := datagram(flow.UDP, at, false, 4000, 9999, 1)
+		p.Src, p.Hash = hostB, 77<<32
+		return p
+	}
+	for _, tc := range []struct {
+		name string
+		port uint16
+		sig  flowtable.Signals
+		pkts []flow.Packet
+		want []uint64 // packets of the connections to the port
+	}{
+		{"idle for ten seconds", 53, 0, []flow.Packet{own(0), own(10)}, []uint64{1, 1}},
+		{"idle for less", 53, 0, []flow.Packet{own(0), own(9.9)}, []uint64{2}},
+		{"idle for nine when looked at", 53, 0, []flow.Packet{own(0), own(1), own(10)}, []uint64{2, 1}},
+		{"idle for less when looked at", 53, 0, []flow.Packet{own(0), own(1.1), own(10)}, []uint64{3}},
+		{
+			"looked at again ten seconds later", 53, 0,
+			[]flow.Packet{own(0), own(8), own(16.9), own(26.8), own(35.9), own(46)},
+			[]uint64{4, 1, 1},
+		},
+		{"looked at late", 53, 0, []flow.Packet{own(0), own(1.5), own(12)}, []uint64{2, 1}},
+		{"looked at in time", 53, 0, []flow.Packet{own(0), own(1.5), other(10.2), own(12), own(20.1)}, []uint64{4}},
+		{"ended by another one's packet", 53, 0, []flow.Packet{own(0), other(10.2), own(10.2)}, []uint64{1, 1}},
+		{"NetBIOS", 137, 0, []flow.Packet{own(0), own(10)}, []uint64{1, 1}},
+		{"mDNS", 5353, 0, []flow.Packet{own(0), own(10)}, []uint64{1, 1}},
+		{"LLMNR", 5355, 0, []flow.Packet{own(0), own(10)}, []uint64{1, 1}},
+		{"no DNS", 5354, 0, []flow.Packet{own(0), own(59)}, []uint64{2}},
+		{"no DNS by its payload", 53, flowtable.Unread, []flow.Packet{own(0), own(59)}, []uint64{2}},
+		{"nor for long", 53, flowtable.Unread, []flow.Packet{own(0), own(60)}, []uint64{1, 1}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for i := range tc.pkts {
+				if tc.pkts[i].Dport == 53 {
+					tc.pkts[i].Dport = tc.port
+				}
+			}
+			// One call for each packet, and one for all.
+			for _, whole := range []bool{false, true} {
+				table, err := flowtable.New(flowtable.Config{}, func(int) flowtable.Streams[int32] {
+					return &calls{signals: tc.sig}
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var out flow.ConnBatch
+				var idx []uint32
+				for i := range tc.pkts {
+					idx = append(idx, uint32(i))
+					if !whole {
+						table.Process(0, tc.pkts, idx[i:], moment(tc.pkts[i].Now), &out)
+					}
+				}
+				end := tc.pkts[len(tc.pkts)-1].Now
+				if whole {
+					table.Process(0, tc.pkts, idx, moment(end), &out)
+				}
+				flush(table, 0, end, &out)
+				var got []uint64
+				for i := range out.Conns {
+					if out.Conns[i].Dport == tc.port {
+						got = append(got, out.Conns[i].CSPkts)
+					}
+				}
+				if diff := cmp.Diff(tc.want, got); diff != "" {
+					t.Errorf("whole %v: packets of connections differ (-want +got):\n%s", whole, diff)
+				}
+			}
+		})
+	}
+}
+
+// TestDNSTimers: connections end in the order of their deadlines, however often
+// these were moved.
+func TestDNSTimers(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	table, err := flowtable.New(flowtable.Config{}, func(int) flowtable.Streams[int32] { return new(calls) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out flow.ConnBatch
+	last := map[uint16]flow.Time{}
+	now := flow.Time(0)
+	for range 3000 {
+		var pkts []flow.Packet
+		var idx []uint32
+		for i := range 1 + rng.IntN(30) {
+			now += flow.Time(rng.IntN(400_000_000))
+			p := datagram(flow.UDP, 0, false, uint16(rng.IntN(200)), 53, 1)
+			p.TS, p.Now, p.Hash = now, now, uint64(p.Sport)<<32
+			pkts, idx = append(pkts, p), append(idx, uint32(i))
+			last[p.Sport] = now
+		}
+		table.Process(0, pkts, idx, moment(now), &out)
+		// What was idle for nineteen seconds was looked at and ended.
+		open := 0
+		for port, at := range last {
+			if now-at >= 19e9 {
+				delete(last, port)
+			} else {
+				open++
+			}
+		}
+		if got := table.Stats().Open; got > open {
+			t.Fatalf("%d connections are open, want at most %d", got, open)
+		}
+	}
+	flush(table, 0, now, &out)
+	for i := range out.Conns {
+		if out.Conns[i].Duration() < 0 {
+			t.Fatalf("connection %+v ends before it begins", out.Conns[i])
+		}
 	}
 }
 

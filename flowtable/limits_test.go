@@ -196,7 +196,10 @@ func (nop) Segment(*flow.Tuple, *int32, flow.Dir, *flow.Packet, uint32) flowtabl
 func (nop) Ack(*flow.Tuple, *int32, flow.Dir, flow.Time, uint32) (int, uint64, flowtable.Signals) {
 	return 0, 0, 0
 }
-func (nop) Pending(*int32, flow.Dir) bool                                          { return false }
+
+func (nop) Next(*int32, flow.Dir) (uint32, bool)                                   { return 0, false }
+func (nop) Unacked(*int32, flow.Dir) bool                                          { return false }
+func (nop) Shift(*int32, flow.Dir, uint32)                                         {}
 func (nop) Reset(*flow.Tuple, *int32, flow.Time)                                   {}
 func (nop) Fin(*flow.Tuple, *int32, flow.Dir, flow.Time) flowtable.Signals         { return 0 }
 func (nop) Flip(*int32)                                                            {}

@@ -37,7 +37,7 @@ func (s *shard[S]) packet(p *flow.Packet) {
 	i, dir := s.lookup(tag, p)
 	if i != none {
 		e := s.slab.at(i)
-		if e.deadline <= p.Now {
+		if e.deadline <= p.Now && s.over(i, e, p.Now) {
 			s.end(i, s.reason(e.class))
 			i = none
 		} else if p.Proto == flow.TCP && p.TCPFlags&flow.SYN != 0 && e.reused(p, dir) {
@@ -131,7 +131,7 @@ func (s *shard[S]) begin(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
 		s.streams.Midstream(&e.stream)
 	}
 	s.index.insert(tag, i)
-	c := initialClass(p.Proto)
+	c := initialClass(&e.Tuple)
 	e.deadline = p.Now + s.timeout[c]
 	s.push(i, e, c)
 	s.stats.Connections++
@@ -139,9 +139,16 @@ func (s *shard[S]) begin(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
 	return i, dir
 }
 
-func initialClass(proto uint8) class {
-	switch proto {
-	case flow.TCP, flow.UDP:
+func initialClass(t *flow.Tuple) class {
+	switch t.Proto {
+	case flow.TCP:
+		// Until a packet is accepted it is not even that.
+		return classAttempt
+	case flow.UDP:
+		switch t.Dport {
+		case 53, 137, 5353, 5355:
+			return classDNS
+		}
 		return classUDP
 	case flow.ICMP, flow.ICMPv6:
 		return classICMP
@@ -257,6 +264,9 @@ func (s *shard[S]) heed(i uint32, e *entry[S], sig Signals, now flow.Time) {
 	}
 	if sig&GaveUp != 0 {
 		s.giveUp(e)
+	}
+	if sig&Unread != 0 && e.class == classDNS {
+		s.move(i, e, classUDP, now)
 	}
 	if sig&Interactive != 0 && !e.class.fixed() {
 		s.move(i, e, classInteractive, now)

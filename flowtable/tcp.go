@@ -58,7 +58,7 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 
 	if s.flagLetters(e, self, dir, p, payload) {
 		s.flip(e)
-		if e.class == classAttempt { // the attempt was another side's
+		if e.class == classAttempt { // the attempt was the other side's
 			s.move(i, e, classUDP, p.Now)
 		}
 		dir = dir.Reverse()
@@ -77,10 +77,12 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 	}
 	if fl&flow.FIN != 0 {
 		self.flags |= epFin
+		self.finSeq = end - self.start - 1
 	}
 	if fl&flow.RST != 0 {
 		s.streams.Reset(&e.Tuple, &e.stream, p.Now)
 	}
+	follows := self.follows(p.Seq)
 	acked := false
 	if fl&flow.ACK != 0 {
 		acked = peer.acknowledge(p.Ack, fl&flow.RST != 0)
@@ -102,7 +104,7 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 	}
 	// A segment cut by the snap length counts as not seen, as in Zeek: parts of
 	// messages would be mistaken for whole ones.
-	if payload > 0 && fl&flow.RST == 0 && len(p.Payload) >= int(payload) {
+	if payload > 0 && fl&flow.RST == 0 && len(p.Payload) >= int(payload) && follows {
 		seq := p.Seq
 		if fl&flow.SYN != 0 {
 			seq++
@@ -111,11 +113,10 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 			s.heed(i, e, sig, p.Now)
 		}
 	}
+	s.checkEOF(i, e, dir, p)
 	if closing {
-		self.flags |= epClosing
+		s.closed(i, e, dir, p)
 	}
-	s.finish(i, e, dir, p)
-	s.finish(i, e, dir.Reverse(), p)
 	return true
 }
 
@@ -129,15 +130,18 @@ func (s *shard[S]) initEndpoint(e *entry[S], ep *endpoint, dir flow.Dir, p *flow
 		s.streams.Start(&e.stream, dir, p.Seq)
 		return
 	case ep.state == inactive && syn:
+		s.streams.Start(&e.stream, dir, p.Seq+1)
 	case (ep.state == synSent || ep.state == synAckSent) && syn && p.Seq != ep.start:
 	case (ep.state == established || ep.state == partial) && syn:
 	case ep.state == reset && ep.prev == inactive && syn:
 	default:
 		return
 	}
+	if ep.state != inactive && p.Seq != ep.start {
+		s.streams.Shift(&e.stream, dir, p.Seq-ep.start)
+	}
 	ep.start, ep.ack, ep.last = p.Seq, p.Seq, end
 	ep.lastWraps, ep.ackWraps = 0, 0
-	s.streams.Start(&e.stream, dir, p.Seq+1)
 }
 
 // flagLetters writes the history letter of a packet's flags. It returns true,
@@ -176,7 +180,6 @@ func (s *shard[S]) flagLetters(e *entry[S], ep *endpoint, dir flow.Dir, p *flow.
 	case flow.FIN:
 		if at := rel + payload; ep.seen&seenFin == 0 || ep.finSeq != at {
 			ep.seen |= seenFin
-			ep.finSeq = at
 			s.letterDir(e, 'F', dir)
 		}
 	case flow.RST:
@@ -185,7 +188,7 @@ func (s *shard[S]) flagLetters(e *entry[S], ep *endpoint, dir flow.Dir, p *flow.
 			ep.rstSeq = rel
 			s.letterDir(e, 'R', dir)
 		}
-	case flow.FIN | flow.RST:
+	case flow.FIN | flow.RST, flow.SYN | flow.FIN | flow.RST:
 		once(seenFinRst, 'I')
 	default:
 		once(seenMulti, 'Q')
@@ -232,19 +235,35 @@ func (s *shard[S]) flip(e *entry[S]) {
 	s.letter(e, '^')
 }
 
-// acknowledge notes that ep's peer acknowledged ack. It reports whether ep's
-// acknowledged sequence number moved.
-func (ep *endpoint) acknowledge(ack uint32, rst bool) bool {
+// before reports whether a sequence number lies before the first one of ep, last
+// being the highest of its kind so far, which came round wraps times. Zeek cannot
+// tell such a number from one that is more than 2 GiB ahead.
+func (ep *endpoint) before(seq, last uint32, wraps uint16) bool {
+	switch delta := int32(seq - last); {
+	case delta < 0 && wraps > 0 && seq > last:
+		wraps--
+	case delta > 0 && seq < last:
+		wraps++
+	}
+	return wraps == 0 && int32(seq-ep.start) < 0
+}
+
+// follows reports whether payload at seq is part of what ep sends.
+func (ep *endpoint) follows(seq uint32) bool { return !ep.before(seq, ep.last, ep.lastWraps) }
+
+// acknowledge notes that ep's peer acknowledged ack. It reports whether that is
+// more than before. What a reset acknowledges is not counted, but believed.
+func (ep *endpoint) acknowledge(ack uint32, rst bool) (more bool) {
 	if ep.state == inactive {
 		ep.start, ep.ack, ep.last = ack-1, ack-1, ack-1
 		return false
 	}
-	if rst {
+	delta := int32(ack - ep.ack)
+	if delta <= 0 || ep.before(ack, ep.ack, ep.ackWraps) {
 		return false
 	}
-	delta := int32(ack - ep.ack)
-	if delta <= 0 || ack == 0 && delta > maxJump {
-		return false
+	if rst || ack == 0 && delta > maxJump {
+		return true
 	}
 	if ack < ep.ack {
 		ep.ackWraps++
@@ -287,11 +306,12 @@ func (ep *endpoint) to(st tcpState) {
 func (s *shard[S]) tcpState(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (closing, flipped bool) {
 	self, peer := &e.ends[dir], &e.ends[dir.Reverse()]
 	fl := p.TCPFlags
+	answered := false
 	waiting := self.state <= synAckSent && peer.state <= synAckSent
 	switch self.state {
 	case inactive:
 		if fl&flow.SYN != 0 {
-			closing, flipped = s.firstSyn(i, e, p, dir)
+			flipped, answered = s.firstSyn(e, p, dir)
 			if flipped {
 				dir = dir.Reverse()
 				self, peer = &e.ends[dir], &e.ends[dir.Reverse()]
@@ -342,17 +362,21 @@ func (s *shard[S]) tcpState(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir)
 	case closed:
 		if fl&flow.RST != 0 && peer.state != closed {
 			self.to(reset)
-			closing = true
+			closing = self.flags&epClosed == 0
+			s.lastWait(i, e, p.Now)
 		}
 	}
-	if waiting && (self.state > synAckSent || peer.state > synAckSent) {
-		s.answered(i, e, p.Now)
+	// The server's SYN decides on the timeout of the port.
+	if done := waiting && (self.state > synAckSent || peer.state > synAckSent); done || answered {
+		s.inUse(i, e, answered, p.Now)
 	}
 	return closing, flipped
 }
 
-// firstSyn handles a SYN from an endpoint that sent nothing before.
-func (s *shard[S]) firstSyn(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (closing, flipped bool) {
+// firstSyn handles a SYN from an endpoint that sent nothing before. It reports
+// whether it showed that the connection began the other way round, and whether it
+// is the answer of the server.
+func (s *shard[S]) firstSyn(e *entry[S], p *flow.Packet, dir flow.Dir) (flipped, answered bool) {
 	self, peer := &e.ends[dir], &e.ends[dir.Reverse()]
 	pure := p.TCPFlags&flow.ACK == 0
 	if dir == flow.ToServer {
@@ -361,9 +385,6 @@ func (s *shard[S]) firstSyn(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir)
 			st = synSent
 		}
 		self.to(st)
-		if peer.state == inactive {
-			s.move(i, e, classAttempt, p.Now)
-		}
 		return false, false
 	}
 	if pure && peer.state == synAckSent && p.Seq == self.start {
@@ -373,19 +394,19 @@ func (s *shard[S]) firstSyn(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir)
 		flipped = true
 	} else if peer.state == synSent {
 		peer.to(established)
-		s.establish(e)
 	}
 	self.to(established)
-	return false, flipped
+	return flipped, peer.state != partial
 }
 
-// establish notes that the handshake was answered.
-func (s *shard[S]) establish(e *entry[S]) { e.flags |= flagAnswered }
-
-// answered gives an entry the timeout of a connection in use.
-func (s *shard[S]) answered(i uint32, e *entry[S], now flow.Time) {
+// inUse gives an entry the timeout of a connection that is more than an attempt.
+// Only where the server has answered it depends on the port.
+func (s *shard[S]) inUse(i uint32, e *entry[S], answered bool, now flow.Time) {
+	if e.class == classClosing {
+		return
+	}
 	c := classTCP
-	if e.flags&flagAnswered != 0 {
+	if answered {
 		switch e.Dport {
 		case 21, 22, 23, 513:
 			c = classInteractive
@@ -398,9 +419,14 @@ func (s *shard[S]) answered(i uint32, e *entry[S], now flow.Time) {
 // holes that this leaves for good.
 func (s *shard[S]) acked(i uint32, e *entry[S], dir flow.Dir, p *flow.Packet) {
 	ep := &e.ends[dir]
-	ack := ep.ack
-	if ep.flags&epFin != 0 && ack == ep.last {
-		ack-- // the FIN is no payload
+	ack := p.Ack
+	// A FIN is no payload. Of one that lies more than 2 GiB ahead Zeek does not
+	// know where it is.
+	if end := ep.start + ep.finSeq; ep.flags&epFin != 0 && int32(ack-end) > 0 && int32(ep.finSeq) >= 0 {
+		ack = end
+	}
+	if ack-ep.start <= 1 {
+		return // a SYN is none either
 	}
 	gaps, missed, sig := s.streams.Ack(&e.Tuple, &e.stream, dir, p.Now, ack)
 	if gaps > 0 && e.clean() {
@@ -416,6 +442,7 @@ func (s *shard[S]) acked(i uint32, e *entry[S], dir flow.Dir, p *flow.Packet) {
 	if sig != 0 {
 		s.heed(i, e, sig, p.Now)
 	}
+	s.checkEOF(i, e, dir, p)
 }
 
 // clean reports whether both directions were seen from the handshake on and
@@ -430,27 +457,59 @@ func (e *entry[S]) clean() bool {
 	return true
 }
 
-// finish closes a direction whose last packet was seen once no payload is
-// missing before it, and schedules the end of a connection that is complete.
-func (s *shard[S]) finish(i uint32, e *entry[S], dir flow.Dir, p *flow.Packet) {
-	self, peer := &e.ends[dir], &e.ends[dir.Reverse()]
-	if self.flags&epClosing == 0 {
+// pending reports whether a direction has more to say, or its sender has more to
+// acknowledge, unless that can do so no more.
+func (s *shard[S]) pending(e *entry[S], dir flow.Dir) bool {
+	ep := &e.ends[dir]
+	next, ok := s.streams.Next(&e.stream, dir)
+	if !ok {
+		return false
+	}
+	missing := int64(int32(ep.last - next))
+	if ep.lastWraps == 0 { // it may be more than 2 GiB then
+		missing = int64(ep.last) - int64(ep.start) - int64(next-ep.start)
+	}
+	if missing < 0 {
+		return false
+	}
+	// The last number is that of the FIN.
+	return missing > 1 || ep.state != reset && s.streams.Unacked(&e.stream, dir.Reverse())
+}
+
+// checkEOF notes, once, that a direction that has ended is complete.
+func (s *shard[S]) checkEOF(i uint32, e *entry[S], dir flow.Dir, p *flow.Packet) {
+	ep := &e.ends[dir]
+	if ep.flags&epEOF != 0 || ep.flags&epFin == 0 && ep.state != closed && ep.state != reset || s.pending(e, dir) {
 		return
 	}
-	if self.state != reset && s.streams.Pending(&e.stream, dir) {
-		return
-	}
-	self.flags &^= epClosing
-	if self.flags&epClosed == 0 {
-		self.flags |= epClosed
-		if self.state != reset {
-			if sig := s.streams.Fin(&e.Tuple, &e.stream, dir, p.Now); sig != 0 {
-				s.heed(i, e, sig, p.Now)
-			}
+	ep.flags |= epEOF
+	if ep.flags&epFin != 0 {
+		if sig := s.streams.Fin(&e.Tuple, &e.stream, dir, p.Now); sig != 0 {
+			s.heed(i, e, sig, p.Now)
 		}
 	}
+	// As in Zeek, whichever direction is complete first ends the wait.
+	if e.flags&flagDeferred != 0 {
+		s.closed(i, e, dir, p)
+		e.flags &^= flagDeferred
+	}
+}
+
+// closed closes a direction whose last packet was seen, unless payload is missing,
+// and schedules the end of a connection that is complete.
+func (s *shard[S]) closed(i uint32, e *entry[S], dir flow.Dir, p *flow.Packet) {
+	self, peer := &e.ends[dir], &e.ends[dir.Reverse()]
+	if s.pending(e, dir) {
+		e.flags |= flagDeferred
+		return
+	}
+	e.flags &^= flagDeferred
+	if self.flags&epClosed != 0 {
+		return
+	}
+	self.flags |= epClosed
 	if self.state == reset || peer.flags&epClosed != 0 || peer.state == inactive {
-		s.move(i, e, classClosing, p.Now)
+		s.lastWait(i, e, p.Now)
 	}
 }
 

@@ -20,11 +20,16 @@ func (p *Pool) first(o *Order, dir flow.Dir) (uint32, bool) {
 // keep stores those parts of x that do not wait already.
 func (p *Pool) keep(o *Order, dir flow.Dir, x piece, sink Sink) {
 	p.stats.OutOfOrder++
-	if above := x.seq + x.n - o.next[dir]; !o.has(acked, dir) && above > maxAboveHole {
+	above := x.seq + x.n - o.next[dir]
+	if !o.has(acked, dir) && above > maxAboveHole {
 		if above > maxWindow {
 			p.stats.NotKept++ // no part of this stream
 			return
 		}
+		p.skip(o, dir, sink)
+		return
+	}
+	if above > maxUnacked && p.waiting(o, dir)+uint64(x.n)+uint64(o.next[dir]-o.trim[dir]) > maxUnacked {
 		p.skip(o, dir, sink)
 		return
 	}
@@ -44,10 +49,11 @@ func (p *Pool) keep(o *Order, dir flow.Dir, x piece, sink Sink) {
 			if uint32(before) < x.n {
 				part = x.to(uint32(before))
 			}
+			before := len(h.pieces[dir])
 			if !p.insert(o, h, dir, i, part, sink) {
 				return
 			}
-			i++
+			i += len(h.pieces[dir]) - before
 		}
 		covered := y.seq + y.n - x.seq
 		if int32(covered) <= 0 {
@@ -63,16 +69,34 @@ func (p *Pool) keep(o *Order, dir flow.Dir, x piece, sink Sink) {
 	}
 }
 
-// insert copies x into the i-th place. It reports false where the direction
-// was given up because no more pieces may be kept.
+// waiting returns how many bytes of a direction wait.
+func (p *Pool) waiting(o *Order, dir flow.Dir) (n uint64) {
+	if o.held != 0 {
+		for _, x := range p.holds[o.held-1].pieces[dir] {
+			n += uint64(x.n)
+		}
+	}
+	return n
+}
+
+// insert copies x into the i-th place, or adds it to the piece before where its
+// bytes are of no use. It reports false where the direction was given up because no
+// more pieces may be kept.
 func (p *Pool) insert(o *Order, h *hold, dir flow.Dir, i int, x piece, sink Sink) bool {
+	wanted := len(x.data) > 0 && sink.Wants(dir)
+	if i > 0 && !wanted {
+		if y := &h.pieces[dir][i-1]; y.seq+y.n == x.seq {
+			y.n += x.n
+			return true
+		}
+	}
 	if len(h.pieces[0])+len(h.pieces[1]) >= p.cfg.ConnPieces || !p.book(h, pieceCost) {
 		p.skip(o, dir, sink)
 		return false
 	}
 	data := x.data
 	x.data = nil
-	if len(data) > 0 && sink.Wants(dir) {
+	if wanted {
 		if size := roomFor(len(data)); p.book(h, size) {
 			x.data = append(p.buffer(size), data...)
 		} else {
@@ -117,6 +141,42 @@ func (p *Pool) compare(o *Order, dir flow.Dir, x piece) {
 	}
 }
 
+// inOrder delivers a piece that begins at next, and what waits behind it. Where
+// something waits for a part of it, that was there first and wins.
+func (p *Pool) inOrder(o *Order, dir flow.Dir, x piece, sink Sink) {
+	for {
+		first, ok := p.first(o, dir)
+		if !ok || int32(x.seq+x.n-first) <= 0 {
+			break
+		}
+		if y := p.holds[o.held-1].pieces[dir][0]; len(y.data) < int(y.n) && int32(x.seq+x.n-y.seq-y.n) >= 0 {
+			p.remove(o, dir, 1) // its bytes were not kept; here they are
+			continue
+		}
+		if first != x.seq {
+			p.deliver(o, dir, x.to(first-x.seq), sink)
+		}
+		p.drain(o, dir, sink)
+		skip := o.next[dir] - x.seq
+		if skip >= x.n {
+			return
+		}
+		x = x.from(skip)
+	}
+	p.deliver(o, dir, x, sink)
+	p.drain(o, dir, sink)
+}
+
+// remove forgets the first n pieces of a direction.
+func (p *Pool) remove(o *Order, dir flow.Dir, n int) {
+	h := &p.holds[o.held-1]
+	for _, x := range h.pieces[dir][:n] {
+		p.recycle(h, x)
+	}
+	h.pieces[dir] = slices.Delete(h.pieces[dir], 0, n)
+	p.release(o)
+}
+
 // drain delivers what waits and is in order now.
 func (p *Pool) drain(o *Order, dir flow.Dir, sink Sink) {
 	if o.held == 0 {
@@ -145,11 +205,8 @@ func (p *Pool) drain(o *Order, dir flow.Dir, sink Sink) {
 // on.
 func (p *Pool) skip(o *Order, dir flow.Dir, sink Sink) {
 	p.stats.Skipped++
-	n := uint64(0)
+	n := p.waiting(o, dir)
 	if o.held != 0 {
-		for _, x := range p.holds[o.held-1].pieces[dir] {
-			n += uint64(x.n)
-		}
 		p.drop(o, dir)
 	}
 	o.flags |= skipping << dir

@@ -5,7 +5,7 @@
 // drops what arrives twice (the first copy wins), and reports holes that an
 // acknowledgment proves to be permanent.
 //
-// The state of a connection whose payload arrives in order is an Order of 16
+// The state of a connection whose payload arrives in order is an Order of 32
 // bytes; buffers exist only where something waits behind a hole, and bytes are
 // copied only while somebody wants them.
 package reassembly
@@ -20,6 +20,14 @@ import (
 // acknowledges anything, as Zeek has it (tcp_max_above_hole_without_any_acks).
 const maxAboveHole = 16 << 10
 
+// maxUnseen is how much is delivered before the receiver is taken for one whose
+// acknowledgments are not seen, as Zeek has it (tcp_max_initial_window).
+const maxUnseen = 16 << 10
+
+// maxUnacked is how much may be delivered beyond the last acknowledgment, as Zeek
+// has it (tcp_excessive_data_without_further_acks).
+const maxUnacked = 10 << 20
+
 // maxWindow is how far ahead of a hole a segment may lie to be believed while
 // the receiver never acknowledges anything.
 const maxWindow = 10 << 20
@@ -27,9 +35,12 @@ const maxWindow = 10 << 20
 // Order is the state of one connection. The zero value is a connection that
 // sent nothing. It holds no pointers; what waits lies in the Pool.
 type Order struct {
-	next  [2]uint32 // first sequence number not delivered yet
-	held  uint32    // 1 + number of the Pool's hold, 0 if nothing waits
-	flags orderFlags
+	next [2]uint32 // first sequence number not delivered yet
+	// trim is up to where the receiver has everything, or is not asked any more;
+	// top is the end of what was seen. What lies between them Zeek still keeps.
+	trim, top [2]uint32
+	held      uint32 // 1 + number of the Pool's hold, 0 if nothing waits
+	flags     orderFlags
 }
 
 type orderFlags uint8
@@ -39,6 +50,7 @@ const (
 	started  orderFlags = 1 << 0
 	acked    orderFlags = 1 << 2 // the receiver acknowledged payload
 	skipping orderFlags = 1 << 4 // too much missing: ignored from here on
+	unseen   orderFlags = 1 << 6 // the receiver seems to be invisible
 )
 
 func (o *Order) has(f orderFlags, dir flow.Dir) bool { return o.flags&(f<<dir) != 0 }
@@ -155,21 +167,35 @@ func NewPool(cfg Config) *Pool {
 // Stats returns the pool's counters.
 func (p *Pool) Stats() Stats { return p.stats }
 
-// Start says that the first payload byte of a direction is seq; it comes again
-// where a SYN restarts the sequence.
+// Start says that the first payload byte of a direction is seq.
 func (p *Pool) Start(o *Order, dir flow.Dir, seq uint32) {
 	if o.held != 0 {
 		p.drop(o, dir)
 	}
-	o.next[dir] = seq
+	o.next[dir], o.trim[dir], o.top[dir] = seq, seq, seq
 	o.flags |= started << dir
-	o.flags &^= skipping << dir
+	o.flags &^= (skipping | unseen) << dir
+}
+
+// Shift says that a direction's sequence numbers are others from now on, by as
+// much as given: a SYN came with another one. The position in the stream remains.
+func (p *Pool) Shift(o *Order, dir flow.Dir, by uint32) {
+	o.next[dir] += by
+	o.trim[dir] += by
+	o.top[dir] += by
+	if o.held != 0 {
+		for i := range p.holds[o.held-1].pieces[dir] {
+			p.holds[o.held-1].pieces[dir][i].seq += by
+		}
+	}
 }
 
 // Flip exchanges the directions.
 func (p *Pool) Flip(o *Order) {
 	o.next[0], o.next[1] = o.next[1], o.next[0]
-	const first = started | acked | skipping
+	o.trim[0], o.trim[1] = o.trim[1], o.trim[0]
+	o.top[0], o.top[1] = o.top[1], o.top[0]
+	const first = started | acked | skipping | unseen
 	o.flags = o.flags>>1&first | o.flags&first<<1
 	if o.held != 0 {
 		h := &p.holds[o.held-1]
@@ -187,6 +213,9 @@ func (p *Pool) Segment(o *Order, dir flow.Dir, seq, n uint32, data []byte, sink 
 	if o.has(skipping, dir) {
 		return
 	}
+	if int32(seq+n-o.top[dir]) > 0 {
+		o.top[dir] = seq + n
+	}
 	ahead := int32(seq - o.next[dir])
 	if ahead > 0 {
 		p.keep(o, dir, piece{seq, n, data}, sink)
@@ -200,17 +229,32 @@ func (p *Pool) Segment(o *Order, dir flow.Dir, seq, n uint32, data []byte, sink 
 		p.stats.Retransmits++
 		return
 	}
-	p.deliver(o, dir, piece{seq, n, data}.from(skip), sink)
-	if o.held != 0 {
-		p.drain(o, dir, sink)
+	p.inOrder(o, dir, piece{seq, n, data}.from(skip), sink)
+	p.bound(o, dir, sink)
+}
+
+// bound keeps what is delivered, but not acknowledged, within limits.
+func (p *Pool) bound(o *Order, dir flow.Dir, sink Sink) {
+	switch unacked := o.next[dir] - o.trim[dir]; {
+	case !o.has(acked, dir):
+		if o.has(unseen, dir) || unacked > maxUnseen {
+			o.flags |= unseen << dir
+			o.trim[dir] = o.next[dir]
+		}
+	case unacked > maxUnacked && int32(unacked) > 0:
+		p.skip(o, dir, sink)
 	}
 }
 
-// Ack notes that the receiver has everything of dir below ack. Holes below it
-// are given up: it returns their number and their bytes.
+// Ack notes that the receiver has everything of dir below ack, which is payload.
+// Holes below it are given up: it returns their number and their bytes.
 func (p *Pool) Ack(o *Order, dir flow.Dir, ack uint32, sink Sink) (gaps int, missed uint64) {
 	o.flags |= acked << dir
-	if !o.has(started, dir) || o.has(skipping, dir) {
+	if !o.has(started, dir) || int32(ack-o.trim[dir]) <= 0 {
+		return 0, 0
+	}
+	o.trim[dir] = ack
+	if o.has(skipping, dir) {
 		return 0, 0
 	}
 	for int32(ack-o.next[dir]) > 0 {
@@ -233,6 +277,18 @@ func (p *Pool) Ack(o *Order, dir flow.Dir, ack uint32, sink Sink) (gaps int, mis
 // Pending reports whether payload of a direction waits behind a hole.
 func (p *Pool) Pending(o *Order, dir flow.Dir) bool {
 	return o.held != 0 && len(p.holds[o.held-1].pieces[dir]) > 0
+}
+
+// Next returns the first sequence number of a direction that was not delivered
+// yet. It reports false where the direction sent nothing or was given up.
+func (o *Order) Next(dir flow.Dir) (seq uint32, ok bool) {
+	return o.next[dir], o.has(started, dir) && !o.has(skipping, dir)
+}
+
+// Unacked reports whether payload of a direction was seen that the receiver did not
+// acknowledge.
+func (o *Order) Unacked(dir flow.Dir) bool {
+	return !o.has(skipping, dir) && int32(o.top[dir]-o.trim[dir]) > 0
 }
 
 // Close forgets a connection.

@@ -63,6 +63,10 @@ var cases = []struct {
 	{"sent twice, more the second time", []step{{0, "abc", 0}, {0, "abcde", 0}}, "abcde", 0, 0},
 	{"first copy wins behind a hole", []step{{3, "def", 0}, {3, "XYZ", 0}, {0, "abc", 0}}, "abcdef", 0, 0},
 	{"first copy wins where it overlaps", []step{{2, "cd", 0}, {4, "ef", 0}, {1, "XYZWVU", 0}, {0, "a", 0}}, "aXcdefU", 0, 0},
+	{"first copy wins against one in order", []step{{2, "cd", 0}, {6, "g", 0}, {0, "ABCDEFGH", 0}}, "ABcdEFgH", 0, 0},
+	{"first copy wins against one that goes on", []step{{0, "a", 0}, {2, "cd", 0}, {0, "XYZWVU", 0}}, "aYcdVU", 0, 0},
+	{"but not where it was cut", []step{{2, "c", 2}, {0, "ABCDEF", 0}}, "ABCDEF", 0, 0},
+	{"nor where it is longer", []step{{2, "cd", 6}, {0, "ABCDEF", 0}}, "ABcd[6]", 0, 0},
 	{"covers several", []step{{1, "b", 0}, {3, "d", 0}, {0, "abcdef", 0}}, "abcdef", 0, 0},
 	{"hole acknowledged", []step{{0, "abc", 0}, {13, "no", 0}, {15, "", 0}}, "abc[10]no", 1, 10},
 	{"two holes acknowledged", []step{{2, "c", 0}, {5, "f", 0}, {6, "", 0}}, "[2]c[2]f", 2, 4},
@@ -95,6 +99,95 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// TestUnacked checks what counts as sent but not acknowledged, and up to where a
+// stream is known.
+func TestUnacked(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		steps   []step
+		next    uint32
+		unacked bool
+		gone    bool
+	}{
+		{"nothing", nil, 0, false, false},
+		{"delivered", []step{{0, "abc", 0}}, 3, true, false},
+		{"acknowledged", []step{{0, "abc", 0}, {3, "", 0}}, 3, false, false},
+		{"acknowledged in part", []step{{0, "abc", 0}, {2, "", 0}}, 3, true, false},
+		{"acknowledged before it was seen", []step{{3, "", 0}, {0, "abc", 0}}, 3, false, false},
+		{"behind a hole", []step{{5, "abc", 0}}, 0, true, false},
+		{"hole and all acknowledged", []step{{5, "abc", 0}, {8, "", 0}}, 8, false, false},
+		{"much, of which nothing is acknowledged", []step{{0, "", 16 << 10}, {16 << 10, "x", 0}}, 16<<10 + 1, false, false},
+		{"a little less", []step{{0, "", 16<<10 - 1}, {16<<10 - 1, "x", 0}}, 16 << 10, true, false},
+		{"10 MiB beyond the acknowledgment", []step{{0, "a", 0}, {1, "", 0}, {1, "", 10 << 20}}, 10<<20 + 1, true, false},
+		{"more", []step{{0, "a", 0}, {1, "", 0}, {1, "", 10<<20 + 1}}, 0, false, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p := reassembly.NewPool(reassembly.Config{})
+			var o reassembly.Order
+			play(p, &o, new(sink), tc.steps)
+			next, ok := o.Next(flow.ToServer)
+			if ok == tc.gone || ok && next != base+tc.next {
+				t.Errorf("Next() = %d, %v, want %d, %v", next-base, ok, tc.next, !tc.gone)
+			}
+			if got := o.Unacked(flow.ToServer); got != tc.unacked {
+				t.Errorf("Unacked() = %v, want %v", got, tc.unacked)
+			}
+			p.Close(&o)
+		})
+	}
+}
+
+// TestManyPieces checks that a hole is counted however much lies above it, up to
+// 10 MiB, where nobody wants the bytes.
+func TestManyPieces(t *testing.T) {
+	const size = 1 << 10
+	for _, tc := range []struct {
+		pieces, apart uint32
+		gaps          int
+		missed        uint64
+	}{
+		{9 << 10, size, 1, 100},
+		{10<<10 + 1, size, 0, 0},
+		{1000, 2 * size, 1001, 100 + 1000*size},
+		{2000, 2 * size, 0, 0}, // too many holes
+	} {
+		p := reassembly.NewPool(reassembly.Config{})
+		var o reassembly.Order
+		s := &sink{deaf: true}
+		data := make([]byte, size)
+		play(p, &o, s, []step{{0, "a", 0}, {1, "", 0}})
+		end := uint32(101)
+		for range tc.pieces {
+			p.Segment(&o, flow.ToServer, base+end, size, data, s)
+			end += tc.apart
+		}
+		gaps, missed := p.Ack(&o, flow.ToServer, base+end, s)
+		if gaps != tc.gaps || missed != tc.missed {
+			t.Errorf("%d pieces: %d gaps of %d bytes, want %d of %d", tc.pieces, gaps, missed, tc.gaps, tc.missed)
+		}
+		p.Close(&o)
+	}
+}
+
+// TestShift checks that a SYN with another number moves the stream, but not the
+// position in it: what was delivered is not delivered again.
+func TestShift(t *testing.T) {
+	p := reassembly.NewPool(reassembly.Config{})
+	var o reassembly.Order
+	s := new(sink)
+	play(p, &o, s, []step{{0, "abc", 0}, {5, "fg", 0}})
+	p.Shift(&o, flow.ToServer, 1000)
+	const moved = (base + 1000) & 0xffffffff
+	p.Segment(&o, flow.ToServer, moved, 5, []byte("XYZde"), s)
+	if got, want := s.out[0].String(), "abcdefg"; got != want {
+		t.Errorf("delivered %q, want %q", got, want)
+	}
+	if next, _ := o.Next(flow.ToServer); next != moved+7 {
+		t.Errorf("Next() = %d, want %d", next, moved+7)
+	}
+	p.Close(&o)
+}
+
 func TestConflictsAreCounted(t *testing.T) {
 	p := reassembly.NewPool(reassembly.Config{})
 	var o reassembly.Order
@@ -103,7 +196,7 @@ func TestConflictsAreCounted(t *testing.T) {
 	if got := p.Stats().Conflicts; got != 2 {
 		t.Errorf("Conflicts = %d, want 2", got)
 	}
-	if got, want := s.out[0].String(), "abcdYf"; got != want {
+	if got, want := s.out[0].String(), "abcdef"; got != want {
 		t.Errorf("delivered %q, want %q", got, want)
 	}
 }
@@ -287,7 +380,16 @@ func FuzzSegments(f *testing.F) {
 		var o reassembly.Order
 		p.Start(&o, flow.ToServer, base)
 		c := &checker{t: t}
+		known := uint32(base)
 		for ; len(in) >= 4; in = in[4:] {
+			if next, ok := o.Next(flow.ToServer); ok {
+				if int32(next-known) < 0 {
+					t.Fatalf("Next() went back from %d to %d", known-base, next-base)
+				}
+				known = next
+			} else if o.Unacked(flow.ToServer) {
+				t.Fatal("given up, but not acknowledged")
+			}
 			at := uint32(in[0])<<8 | uint32(in[1])
 			n, lost := uint32(in[2]), uint32(in[3]&7)
 			if n == 0 {

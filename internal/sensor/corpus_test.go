@@ -32,44 +32,54 @@ func TestCorpus(t *testing.T) {
 	}
 	read, packets := 0, 0
 	for _, name := range names {
-		r, err := capture.Open(capture.Config{Inputs: []string{name}})
-		if err != nil {
-			continue // damaged from its first byte on
-		}
-		p, err := sensor.New(sensor.Config{Sinks: []sensor.Sink{discard{}}, Memory: sensor.MinMemory})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		err = p.Run(ctx, r)
-		cancel()
 		rel, _ := filepath.Rel(corpus, name)
-		if err != nil {
-			t.Errorf("%s: %v", rel, err)
-			continue
-		}
-		read++
-		_, inFile := records(content(t, name))
-		packets += inFile
-		if got := r.Stats().Packets; got != uint64(inFile) {
-			t.Errorf("%s: %d packets read, the file has %d", rel, got, inFile)
-		}
-		in, out := r.Stats(), p.Stats()
-		rejected := uint64(0)
-		for _, n := range in.Rejected {
-			rejected += n
-		}
-		if in.Packets != in.Delivered+rejected || in.Delivered+in.Aggregated+in.Tunnels.Inner != out.Table.Packets {
-			t.Errorf("%s: %d packets, %d delivered, %d in tunnels, %d rejected, %d counted", rel, in.Packets, in.Delivered, in.Tunnels.Inner,
-				rejected, out.Table.Packets)
-		}
-		if out.Table.Open != 0 || out.Reassembly.HeldBytes != 0 || out.Dissect.Sessions != 0 {
-			t.Errorf("%s: after the end there are %d connections, %d bytes, %d sessions", rel, out.Table.Open,
-				out.Reassembly.HeldBytes, out.Dissect.Sessions)
-		}
-		if err := r.Close(); err != nil {
-			t.Errorf("%s: %v", rel, err)
+		for _, verify := range []bool{false, true} {
+			r, err := capture.Open(capture.Config{Inputs: []string{name}, Checksums: verify})
+			if err != nil {
+				break // damaged from its first byte on
+			}
+			p, err := sensor.New(sensor.Config{Sinks: []sensor.Sink{discard{}}, Memory: sensor.MinMemory})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			err = p.Run(ctx, r)
+			cancel()
+			if err != nil {
+				t.Errorf("%s: %v", rel, err)
+				break
+			}
+			checkBooks(t, rel, r.Stats(), p.Stats())
+			if !verify {
+				read++
+				_, inFile := records(content(t, name))
+				packets += inFile
+				if got := r.Stats().Packets; got != uint64(inFile) {
+					t.Errorf("%s: %d packets read, the file has %d", rel, got, inFile)
+				}
+			}
+			if err := r.Close(); err != nil {
+				t.Errorf("%s: %v", rel, err)
+			}
 		}
 	}
 	t.Logf("%d captures with %d packets read, %d refused", read, packets, len(names)-read)
+}
+
+// checkBooks checks that every packet is accounted for, and that nothing is left
+// when all is read.
+func checkBooks(tb testing.TB, name string, in capture.Stats, out sensor.Stats) {
+	tb.Helper()
+	rejected := uint64(0)
+	for _, n := range in.Rejected {
+		rejected += n
+	}
+	if in.Packets != in.Delivered+rejected || in.Delivered+in.Aggregated+in.Tunnels.Inner != out.Table.Packets {
+		tb.Errorf("%s: %d packets, %d delivered, %d rejected, %d aggregated, %d in tunnels, %d counted", name,
+			in.Packets, in.Delivered, rejected, in.Aggregated, in.Tunnels.Inner, out.Table.Packets)
+	}
+	if out.Table.Open != 0 || out.Reassembly.HeldBytes != 0 || out.Dissect.Sessions != 0 {
+		tb.Errorf("%s: after the end there are %d connections, %d bytes, %d sessions", name, out.Table.Open,
+			out.Reassembly.HeldBytes, out.Dissect.Sessions)
+	}
 }

@@ -73,20 +73,8 @@ func pipeline(tb testing.TB, cfg capture.Config) ([]string, capture.Stats, []cap
 	if err := p.Run(ctx, r); err != nil {
 		tb.Fatal(err)
 	}
-	in, out := r.Stats(), p.Stats()
-	rejected := uint64(0)
-	for _, n := range in.Rejected {
-		rejected += n
-	}
-	if in.Packets != in.Delivered+rejected || in.Delivered != out.Table.Packets {
-		tb.Errorf("%d packets, %d delivered, %d rejected, %d counted", in.Packets, in.Delivered, rejected,
-			out.Table.Packets)
-	}
-	if out.Table.Open != 0 || out.Reassembly.HeldBytes != 0 || out.Dissect.Sessions != 0 {
-		tb.Errorf("after the end there are %d connections, %d bytes, %d sessions", out.Table.Open,
-			out.Reassembly.HeldBytes, out.Dissect.Sessions)
-	}
-	return c.anonymous(), in, r.Files()
+	checkBooks(tb, strings.Join(cfg.Inputs, " "), r.Stats(), p.Stats())
+	return c.anonymous(), r.Stats(), r.Files()
 }
 
 // anonymous returns the records without uids, which depend on the beginning of the

@@ -38,6 +38,9 @@ func (x *streams) Midstream(s *stream) { s.app.Midstream() }
 // Start implements flowtable.Streams.
 func (x *streams) Start(s *stream, dir flow.Dir, seq uint32) { x.pool.Start(&s.order, dir, seq) }
 
+// Shift implements flowtable.Streams.
+func (x *streams) Shift(s *stream, dir flow.Dir, by uint32) { x.pool.Shift(&s.order, dir, by) }
+
 // Segment implements flowtable.Streams.
 func (x *streams) Segment(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packet, seq uint32) flowtable.Signals {
 	x.pool.Segment(&s.order, dir, seq, p.PayloadLen, p.Payload, x.at(t, s, p.Now))
@@ -63,8 +66,11 @@ func (x *streams) Ack(t *flow.Tuple, s *stream, dir flow.Dir, now flow.Time, ack
 	return gaps, missed, signals(s.app)
 }
 
-// Pending implements flowtable.Streams.
-func (x *streams) Pending(s *stream, dir flow.Dir) bool { return x.pool.Pending(&s.order, dir) }
+// Next implements flowtable.Streams.
+func (x *streams) Next(s *stream, dir flow.Dir) (seq uint32, ok bool) { return s.order.Next(dir) }
+
+// Unacked implements flowtable.Streams.
+func (x *streams) Unacked(s *stream, dir flow.Dir) bool { return s.order.Unacked(dir) }
 
 // Fin implements flowtable.Streams.
 func (x *streams) Fin(t *flow.Tuple, s *stream, dir flow.Dir, now flow.Time) flowtable.Signals {
@@ -91,6 +97,9 @@ func (x *streams) Datagram(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packe
 	sig := signals(s.app)
 	if s.app.Reversed() != before {
 		sig |= flowtable.Reversed
+	}
+	if !s.app.Wants(dir) {
+		sig |= flowtable.Unread
 	}
 	return sig
 }

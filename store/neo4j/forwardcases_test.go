@@ -598,6 +598,60 @@ func TestDeadlock(t *testing.T) {
 	}
 }
 
+// A scan is of more hosts than one transaction makes, from few sources.
+func TestManyHosts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes its time")
+	}
+	d := open(t)
+	const scanned = hostsMax + 500
+	first := time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC)
+	conns := make([]flow.Connection, scanned)
+	for i := range conns {
+		c := flow.Connection{Count: 1, End: flow.EndDetected, State: flow.S0}
+		c.Src, c.Dst = flow.Addr4([4]byte{192, 0, 2, byte(i % 3)}), flow.Addr4([4]byte{10, 0, byte(i >> 8), byte(i)})
+		c.UID, c.Proto, c.Sport, c.Dport = uint64(i), flow.TCP, 40_000, 22
+		c.First = flow.Time(first.UnixNano()) + flow.Time(i)*flow.Time(time.Millisecond)
+		c.Last, c.CSPkts = c.First, 1
+		conns[i] = c
+	}
+	send := func() {
+		t.Helper()
+		spool := newSpool(t)
+		fillLive(t, spool, conns)
+		f := newForwarder(t, d, spool)
+		if err := f.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if st := f.Stats(); st.Connections != scanned || st.Refused.Conns != 0 {
+			t.Errorf("stats: %+v", st)
+		}
+	}
+	check := func(count int) {
+		t.Helper()
+		whole(t, d)
+		const (
+			flows = `MATCH (s:Host)-[:SEND]->(f:Flow)-[:TO]->(t:Host)
+WHERE f.key = s.addr + ' ' + t.addr + ' tcp/22' AND t.firstseen = f.firstseen AND t.lastseen = f.lastseen
+RETURN count(f) * 10 + max(f.count)`
+			hosts = `MATCH (h:Host) RETURN count(h)`
+		)
+		if got := values(t, d, flows); got[0] != int64(scanned*10+count) {
+			t.Errorf("flows and the most connections of one: %v, want %d%d", got, scanned, count)
+		}
+		if got := values(t, d, hosts); got[0] != int64(scanned+3) {
+			t.Errorf("%v hosts, want %d", got, scanned+3)
+		}
+	}
+	send()
+	check(1)
+	for i := range conns {
+		conns[i].Last += flow.Time(time.Hour)
+	}
+	send()
+	check(2)
+}
+
 func TestCut(t *testing.T) {
 	c := newCut(time.Hour)
 	got, err := parseCut(c.String())

@@ -78,7 +78,7 @@ func newFlowQueries() flowQueries {
 	// written.
 	add := "SET " + list(sums(), "f.NAME = CASE WHEN f.NAME > 9223372036854775807 - VALUE THEN 9223372036854775807 ELSE f.NAME + VALUE END",
 		flowSums)
-	seen := fmt.Sprintf("\nSET f.firstseen = CASE WHEN f.firstseen > r[%[1]d] THEN r[%[1]d] ELSE f.firstseen END,"+
+	seen := fmt.Sprintf(",\n  f.firstseen = CASE WHEN f.firstseen > r[%[1]d] THEN r[%[1]d] ELSE f.firstseen END,"+
 		"\n  f.lastseen = CASE WHEN f.lastseen < r[%[2]d] THEN r[%[2]d] ELSE f.lastseen END", flowFirst, flowLast)
 	union := ",\n  " + list(sets(), "f.NAME = CASE WHEN VALUE IS NULL THEN f.NAME WHEN f.NAME IS NULL THEN VALUE\n"+
 		"    ELSE reduce(a = f.NAME, x IN VALUE | CASE WHEN x IN a THEN a\n"+
