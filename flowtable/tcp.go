@@ -80,7 +80,7 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 		self.finSeq = end - self.start - 1
 	}
 	if fl&flow.RST != 0 {
-		s.streams.Reset(&e.Tuple, &e.stream, p.TS)
+		s.streams.Reset(&e.Tuple, &e.stream, p.Now)
 	}
 	follows := payload > 0 && self.follows(p.Seq)
 	acked := false
@@ -430,7 +430,7 @@ func (s *shard[S]) acked(i uint32, e *entry[S], dir flow.Dir, p *flow.Packet) {
 	if ack-ep.start <= 1 {
 		return // a SYN is none either
 	}
-	gaps, missed, sig := s.streams.Ack(&e.Tuple, &e.stream, dir, p.TS, ack)
+	gaps, missed, sig := s.streams.Ack(&e.Tuple, &e.stream, dir, p.Now, ack)
 	if gaps > 0 && e.clean() {
 		x := s.extra(e)
 		x.missed += missed
@@ -494,7 +494,7 @@ func (s *shard[S]) checkEOF(i uint32, e *entry[S], dir flow.Dir, p *flow.Packet)
 	}
 	ep.flags |= epEOF
 	if ep.flags&epFin != 0 {
-		if sig := s.streams.Fin(&e.Tuple, &e.stream, dir, p.TS); sig != 0 {
+		if sig := s.streams.Fin(&e.Tuple, &e.stream, dir, p.Now); sig != 0 {
 			s.heed(i, e, sig, p.Now)
 		}
 	}
