@@ -169,7 +169,7 @@ func TestUpgradeGivesUp(t *testing.T) {
 		"SMTP's mail":  {server("220 x\r\n"), client("EHLO a\r\nDATA\r\n")},
 		"plain MySQL":  {server(mysqlGreeting), client(mysqlPlain)},
 		"many lines":   {server("220 x\r\n" + strings.Repeat("220 x\r\n", maxLines))},
-		"SSH":          {server("SSH-2.0-x\r\n"), client("SSH-2.0-y\r\n")},
+		"SSH":          {server("SSH-2.0-x\r\n\x00\x00\x00\x0c\x0a\x15"), client("SSH-2.0-y\r\n\x00\x00\x00\x0c\x0a\x15")},
 	} {
 		port := map[string]uint16{"POP3 logs in": 110, "IMAP logs in": 143, "plain MySQL": 3306}[name]
 		s := NewShard(Config{})
