@@ -101,7 +101,6 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 	closing, flipped := s.tcpState(i, e, p, dir)
 	if flipped {
 		dir = dir.Reverse()
-		self = &e.ends[dir]
 	}
 	if acked {
 		s.acked(i, e, dir.Reverse(), p)
