@@ -24,7 +24,8 @@ import (
 // Streams handles the payload of one shard's connections. The table calls it
 // with the shard's lock held, so it must neither block nor do I/O. S is the
 // state that the table keeps for it inside each connection: pointer-free, and
-// zero when the connection begins.
+// zero when the connection begins. Times are those by which timers run, which do
+// not go back where a packet's own time does.
 type Streams[S any] interface {
 	// Midstream says, before anything else, that a TCP connection begins without
 	// its handshake.

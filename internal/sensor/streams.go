@@ -43,7 +43,7 @@ func (x *streams) Shift(s *stream, dir flow.Dir, by uint32) { x.pool.Shift(&s.or
 
 // Segment implements flowtable.Streams.
 func (x *streams) Segment(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packet, seq uint32) flowtable.Signals {
-	x.pool.Segment(&s.order, dir, seq, p.PayloadLen, p.Payload, x.at(t, s, p.TS))
+	x.pool.Segment(&s.order, dir, seq, p.PayloadLen, p.Payload, x.at(t, s, p.Now))
 	return signals(s.app)
 }
 
@@ -93,7 +93,7 @@ func (x *streams) Datagram(t *flow.Tuple, s *stream, dir flow.Dir, p *flow.Packe
 		return 0
 	}
 	before := s.app.Reversed()
-	x.dissect.Datagram(t, &s.app, dir, p.TS, p.Payload)
+	x.dissect.Datagram(t, &s.app, dir, p.Now, p.Payload)
 	sig := signals(s.app)
 	if s.app.Reversed() != before {
 		sig |= flowtable.Reversed
