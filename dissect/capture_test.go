@@ -284,7 +284,7 @@ func (tt *testTable) packet(p *testPacket) {
 		if p.proto == flow.TCP {
 			flip = flip && p.flags&(flow.SYN|flow.ACK) != flow.SYN
 			if p.flags&flow.SYN == 0 {
-				c.a.Midstream()
+				c.a.Midstream(true)
 			}
 		}
 		if flip {

@@ -67,10 +67,14 @@ func (a App) GaveUp() bool { return a.flags&gaveUp != 0 }
 // which stay open for long without a packet: Zeek gives SSH and FTP an hour.
 func (a App) Interactive() bool { return a.flags&interactive != 0 }
 
-// Midstream tells the dissectors, before any payload, that the connection's first
-// packet was not its first (TCP without a SYN). As in Zeek, only protocols whose
-// messages stand for themselves are then looked for.
-func (a *App) Midstream() { a.flags |= midstream }
+// Midstream tells the dissectors whether the payload that follows is that of a TCP
+// connection without a handshake. As in Zeek, only protocols whose messages stand
+// for themselves are then looked for and read.
+func (a *App) Midstream(on bool) {
+	if a.flags &^= midstream; on {
+		a.flags |= midstream
+	}
+}
 
 // Limits that a Config has if it does not say otherwise.
 const (
@@ -273,7 +277,9 @@ func (s *Shard) Stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data [
 		return
 	}
 	if a.proto != 0 {
-		s.protos[a.proto-1].stream(t, a, dir, ts, data)
+		if p := &s.protos[a.proto-1]; !p.whole || a.flags&midstream == 0 {
+			p.stream(t, a, dir, ts, data)
+		}
 		return
 	}
 	s.detect(t, a, dir, ts, data, 0)

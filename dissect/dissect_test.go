@@ -329,13 +329,34 @@ func TestMidstream(t *testing.T) {
 		s := NewShard(Config{})
 		s.Out = flow.NewIntelBatch()
 		var a App
-		a.Midstream()
+		a.Midstream(true)
 		tuple := testTuple(flow.TCP, port)
 		s.Stream(&tuple, &a, flow.ToServer, 1, []byte("GET / HTTP/1.1\r\n\r\n"))
 		if got := a.Wants(flow.ToServer); got != want {
 			t.Errorf("port %d: Wants = %v, want %v", port, got, want)
 		}
 		s.Close(&tuple, &a)
+	}
+}
+
+// TestBecomesMidstream checks that what was read stays where the other side turns
+// out to be without a beginning, and that nothing more is read until that is
+// taken back.
+func TestBecomesMidstream(t *testing.T) {
+	s := NewShard(Config{})
+	s.Out = flow.NewIntelBatch()
+	var a App
+	tuple := testTuple(flow.TCP, 80)
+	s.Stream(&tuple, &a, flow.ToServer, 1, []byte("GET /1 HTTP/1.1\r\n\r\n"))
+	a.Midstream(true)
+	s.Stream(&tuple, &a, flow.ToClient, 1, []byte("HTTP/1.1 200 OK\r\n\r\n"))
+	s.Stream(&tuple, &a, flow.ToServer, 1, []byte("GET /2 HTTP/1.1\r\n\r\n"))
+	a.Midstream(false)
+	s.Stream(&tuple, &a, flow.ToServer, 1, []byte("GET /3 HTTP/1.1\r\n\r\n"))
+	s.Close(&tuple, &a)
+	got := pick(zeekRows(s.Out, flow.HTTP), "uri", "status_code")
+	if diff := cmp.Diff([]string{"/1 -", "/3 -"}, got); diff != "" {
+		t.Errorf("rows differ (-want +got):\n%s", diff)
 	}
 }
 

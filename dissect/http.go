@@ -339,16 +339,6 @@ func cutLine(data []byte) (line, rest []byte, ended bool) {
 	return data, nil, false
 }
 
-// cutCRLF is cutLine for lines that end in CRLF only. A CR that was the last byte
-// kept of the line is taken back where the LF follows.
-func cutCRLF(q *httpSide, data []byte) (line, rest []byte, ended bool) {
-	if n := len(q.buf); n > 0 && q.buf[n-1] == '\r' && data[0] == '\n' {
-		q.buf = q.buf[:n-1]
-		return nil, data[1:], true
-	}
-	return bytes.Cut(data, []byte("\r\n"))
-}
-
 // bodyLine counts what data has of a line of a body without a length, the end of
 // a line as two bytes whatever it is, and returns what is behind it.
 func (h *http) bodyLine(q *httpSide, data []byte) []byte {

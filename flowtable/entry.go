@@ -78,6 +78,7 @@ const (
 	flagQuiet                           // no packet since the last interim record
 	flagLoss                            // packets were lost while it was open
 	flagGaveUp                          // 'X' was written
+	flagPartial                         // TCP: it is not clear where the payload begins
 	flagDeferred                        // TCP: the end of a direction waits for payload
 )
 
@@ -99,6 +100,7 @@ const (
 	epClosed endpointFlags = 1 << iota // did_close
 	epFin                              // a FIN was seen
 	epEOF                              // did_EOF: nothing more to come or to acknowledge
+	epSeen                             // there was a packet
 )
 
 // seen has a bit for each letter that a direction shows once.

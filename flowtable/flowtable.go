@@ -27,9 +27,9 @@ import (
 // zero when the connection begins. Times are those by which timers run, which do
 // not go back where a packet's own time does.
 type Streams[S any] interface {
-	// Midstream says, before anything else, that a TCP connection begins without
-	// its handshake.
-	Midstream(s *S)
+	// Midstream says whether a TCP connection is one without a handshake, as far
+	// as is known by now. Without a call, it is none.
+	Midstream(s *S, on bool)
 	// Start says that the first payload byte of a TCP direction is seq.
 	Start(s *S, dir flow.Dir, seq uint32)
 	// Shift says that a SYN changed a direction's sequence numbers, by as much as

@@ -50,8 +50,8 @@ func (c *calls) Fin(_ *flow.Tuple, _ *int32, dir flow.Dir, _ flow.Time) flowtabl
 }
 func (c *calls) Reset(*flow.Tuple, *int32, flow.Time) { c.add("reset") }
 
-func (c *calls) Flip(*int32)      { c.add("flip") }
-func (c *calls) Midstream(*int32) {}
+func (c *calls) Flip(*int32)                 { c.add("flip") }
+func (c *calls) Midstream(_ *int32, on bool) { c.add("midstream %v", on) }
 func (c *calls) Datagram(_ *flow.Tuple, _ *int32, dir flow.Dir, p *flow.Packet) flowtable.Signals {
 	c.add("datagram %d %d", dir, len(p.Payload))
 	if len(p.Payload) == mistaken {
@@ -362,6 +362,42 @@ func TestStreamCalls(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, c.log); diff != "" {
 		t.Errorf("calls differ (-want +got):\n%s", diff)
+	}
+}
+
+// TestMidstream checks when the beginning of the payload counts as seen.
+func TestMidstream(t *testing.T) {
+	const on, off = "midstream true", "midstream false"
+	tests := []struct {
+		name   string
+		script string
+		port   uint16 // of B
+		want   []string
+	}{
+		{"handshake", "0.0 > S 0 0 0\n0.1 < SA 0 1 0\n0.2 > A 1 1 0", 80, nil},
+		{"only the client", "0.0 > S 0 0 0\n0.2 > A 1 1 10", 80, nil},
+		{"SYN-ACK missed", "0.0 > S 0 0 0\n0.1 > A 1 1 10\n0.2 < A 1 11 5", 80, []string{on}},
+		{"acknowledgment before the SYN-ACK", "0.0 > S 0 0 0\n0.1 < A 7 1 0\n0.2 < SA 0 1 0", 80, []string{on}},
+		{"SYN missed", "0.1 < SA 0 1 0\n0.2 > A 1 1 0", 80, []string{on, off}},
+		{"SYN missed, unknown port", "0.1 < SA 0 1 0\n0.2 > A 1 1 0", 50000, []string{on, off}},
+		{"only the server", "0.1 < SA 0 1 0\n0.2 < A 1 1 10", 80, nil},
+		{"no handshake", "0.1 > A 1 1 10\n0.2 < A 1 11 5", 80, []string{on}},
+		{"no handshake, server first", "0.1 < A 1 1 10\n0.2 > A 1 11 5", 80, []string{on}},
+		{"the server's payload before the SYN", "0.1 < A 1 1 10\n0.2 > S 0 0 0", 80, []string{on, off}},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			_, c, _ := run(t, flowtable.Config{}, script(t, tc.script, 40000, tc.port))
+			var got []string
+			for _, call := range c.log {
+				if strings.HasPrefix(call, "midstream") {
+					got = append(got, call)
+				}
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("calls differ (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -204,7 +204,7 @@ func (nop) Reset(*flow.Tuple, *int32, flow.Time)                                
 func (nop) Fin(*flow.Tuple, *int32, flow.Dir, flow.Time) flowtable.Signals         { return 0 }
 func (nop) Flip(*int32)                                                            {}
 func (nop) Datagram(*flow.Tuple, *int32, flow.Dir, *flow.Packet) flowtable.Signals { return 0 }
-func (nop) Midstream(*int32)                                                       {}
+func (nop) Midstream(*int32, bool)                                                 {}
 func (nop) Services(*int32) string                                                 { return "" }
 func (nop) Close(*flow.Tuple, *int32) string                                       { return "" }
 

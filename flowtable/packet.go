@@ -127,9 +127,6 @@ func (s *shard[S]) begin(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
 		dir = flow.ToClient
 		s.letter(e, '^')
 	}
-	if p.Proto == flow.TCP && p.TCPFlags&flow.SYN == 0 {
-		s.streams.Midstream(&e.stream)
-	}
 	s.index.insert(tag, i)
 	c := initialClass(&e.Tuple)
 	e.deadline = p.Now + s.timeout[c]

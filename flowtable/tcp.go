@@ -40,6 +40,9 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 	e.count(p, dir)
 
 	fl := p.TCPFlags
+	if e.ends[dir].flags&epSeen == 0 {
+		s.firstPacket(e, dir, fl)
+	}
 	payload := p.PayloadLen
 	if fl&flow.RST != 0 {
 		payload = 0
@@ -58,6 +61,7 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 
 	if s.flagLetters(e, self, dir, p, payload) {
 		s.flip(e)
+		s.midstream(e, false)
 		if e.class == classAttempt { // the attempt was the other side's
 			s.move(i, e, classUDP, p.Now)
 		}
@@ -97,7 +101,6 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 	closing, flipped := s.tcpState(i, e, p, dir)
 	if flipped {
 		dir = dir.Reverse()
-		self = &e.ends[dir]
 	}
 	if acked {
 		s.acked(i, e, dir.Reverse(), p)
@@ -120,6 +123,27 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 		s.closed(i, e, dir, p)
 	}
 	return true
+}
+
+// firstPacket finds out whether the payload is seen from its beginning, for which
+// Zeek looks at the first packet of each direction: the client's has to be a SYN
+// and the server's one with SYN, unless the client had none.
+func (s *shard[S]) firstPacket(e *entry[S], dir flow.Dir, fl uint8) {
+	e.ends[dir].flags |= epSeen
+	switch {
+	case dir == flow.ToServer:
+		s.midstream(e, fl&(flow.SYN|flow.ACK) != flow.SYN)
+	case fl&flow.SYN == 0:
+		s.midstream(e, true)
+	}
+}
+
+// midstream notes whether a connection is one without a handshake.
+func (s *shard[S]) midstream(e *entry[S], on bool) {
+	if on != (e.flags&flagPartial != 0) {
+		e.flags ^= flagPartial
+		s.streams.Midstream(&e.stream, on)
+	}
 }
 
 // initEndpoint sets the sequence numbers of a direction at its first packet and
@@ -333,6 +357,7 @@ func (s *shard[S]) tcpState(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir)
 				// An odd acknowledgment before the SYN-ACK.
 			case fl&flow.ACK != 0 && peer.state == established:
 				self.to(established)
+				s.midstream(e, false) // only the SYN was missed
 			default:
 				self.to(partial)
 			}
@@ -391,6 +416,7 @@ func (s *shard[S]) firstSyn(e *entry[S], p *flow.Packet, dir flow.Dir) (flipped,
 	}
 	if pure && peer.state == synAckSent && p.Seq == self.start {
 		s.flip(e)
+		s.midstream(e, false)
 		self, peer = &e.ends[flow.ToServer], &e.ends[flow.ToClient]
 		peer.to(established)
 		flipped = true

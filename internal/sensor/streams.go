@@ -33,7 +33,7 @@ func (x *streams) at(t *flow.Tuple, s *stream, now flow.Time) *streams {
 }
 
 // Midstream implements flowtable.Streams.
-func (x *streams) Midstream(s *stream) { s.app.Midstream() }
+func (x *streams) Midstream(s *stream, on bool) { s.app.Midstream(on) }
 
 // Start implements flowtable.Streams.
 func (x *streams) Start(s *stream, dir flow.Dir, seq uint32) { x.pool.Start(&s.order, dir, seq) }
