@@ -133,6 +133,8 @@ type Shard struct {
 	Out *flow.IntelBatch
 
 	protos     []entry // by App.proto-1
+	streams    []uint8 // of protos, those that run over TCP
+	datagrams  []uint8 // and over UDP
 	probes     slab[probe]
 	bufs       buffers
 	services   map[uint16]string // texts of more than one service
@@ -268,6 +270,14 @@ func NewShard(cfg Config) *Shard {
 	s := &Shard{maxRecords: uint32(min(cfg.MaxRecords, 1<<31)), services: map[uint16]string{}}
 	s.bufs = buffers{memory: cfg.Memory, max: cfg.MaxSession, stats: &s.stats}
 	s.protos = protocols(s)
+	for i, p := range s.protos {
+		if p.tcp != nil {
+			s.streams = append(s.streams, uint8(i))
+		}
+		if p.udp != nil {
+			s.datagrams = append(s.datagrams, uint8(i))
+		}
+	}
 	return s
 }
 
