@@ -69,6 +69,12 @@ func detectSSH(_ *flow.Tuple, _ flow.Dir, data []byte) verdict {
 	if data[4] != '1' && data[4] != '2' {
 		return no
 	}
+	if len(data) == 5 {
+		return maybe
+	}
+	if data[5] != '.' {
+		return no
+	}
 	return yes
 }
 
@@ -83,7 +89,7 @@ func (d *ssh) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []b
 		first := !a.confirmed(protoBanner)
 		begin := q.head[:int(q.got)+copy(q.head[q.got:], data)]
 		switch v := detectSSH(t, dir, begin); {
-		case v == maybe && !first:
+		case v == maybe:
 			q.got = uint8(len(begin))
 			return
 		case v == yes:
@@ -96,7 +102,7 @@ func (d *ssh) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []b
 				a.confirm(protoSSH)
 			}
 		case first:
-			// Bytes that came before the other side's banner, too few to tell.
+			// Bytes that came before the other side's banner, and are none.
 			q.state = sshDone
 		default:
 			// Another protocol.

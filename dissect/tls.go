@@ -213,17 +213,11 @@ func (d *tls) finish(t *flow.Tuple, a *App) {
 	d.s.bufs.free(d.sessions.size())
 }
 
-// violate ends a connection that is not TLS after all. first says that the
-// direction never was; its bytes may be something else.
-func (d *tls) violate(
-	t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, first bool, data []byte,
-) {
+// violate ends a connection that is not TLS after all.
+func (d *tls) violate(t *flow.Tuple, a *App) {
 	d.s.stats.Violations++
 	a.retract(protoTLS)
 	d.finish(t, a)
-	if first {
-		d.s.redetect(t, a, dir, ts, data, protoTLS)
-	}
 }
 
 // session returns the connection's session, a new one where it has none. It is
@@ -249,7 +243,6 @@ func (d *tls) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []b
 	q := &c.side[dir&1]
 	for len(data) > 0 {
 		if q.nhead < 5 {
-			all := data
 			n := copy(q.head[q.nhead:], data)
 			q.nhead += uint8(n)
 			data = data[n:]
@@ -257,20 +250,21 @@ func (d *tls) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []b
 				return
 			}
 			if !d.recordHeader(c, q, dir) {
-				first := !q.begun
-				if first && n < 5 {
-					// The beginning came in an earlier call.
-					d.scratch = append(append(d.scratch[:0], q.head[:]...), data...)
-					all = d.scratch
+				head, first := q.head, !q.begun
+				d.violate(t, a)
+				if first {
+					// The direction never was TLS: it may be something else. The
+					// scratch was in use until the record was written.
+					d.scratch = append(append(d.scratch[:0], head[:]...), data...)
+					d.s.redetect(t, a, dir, ts, d.scratch, protoTLS)
 				}
-				d.violate(t, a, dir, ts, first, all)
 				return
 			}
 			q.begun = true
 		}
 		n := min(q.left, len(data))
 		if !d.record(c, a, q, dir, ts, data[:n]) {
-			d.violate(t, a, dir, ts, false, nil)
+			d.violate(t, a)
 			return
 		}
 		if data = data[n:]; q.left == 0 {

@@ -90,12 +90,12 @@ func upgradePort(port uint16) uint8 {
 	return 0
 }
 
-// detectUpgrade knows them all; start tells which it is.
+// detectUpgrade knows them all; upgradeProto tells which it is.
 func detectUpgrade(t *flow.Tuple, dir flow.Dir, data []byte) verdict {
-	if upgradePort(t.Dport) != 0 {
+	_, v := upgradeBytes(dir, data)
+	if port := upgradePort(t.Dport); port != 0 && (v == no || lineBased(port)) {
 		return yes
 	}
-	_, v := upgradeBytes(dir, data)
 	return v
 }
 
@@ -108,8 +108,8 @@ func upgradeBytes(dir flow.Dir, data []byte) (uint8, verdict) {
 			return protoPostgreSQL, prefix(data, requestSSL)
 		}
 	case '0':
-		if dir == flow.ToServer { // a request of an extension of LDAP
-			return protoLDAP, match(data, '0', -0x7f, 2, 1, -0x7f, 0x77)
+		if dir == flow.ToServer { // LDAP's bind, as the first and a short message
+			return protoLDAP, match(data, '0', -0xff, 2, 1, -0xff, 0x60)
 		}
 	case '2':
 		if dir == flow.ToClient {
@@ -147,6 +147,19 @@ func upgradeBytes(dir flow.Dir, data []byte) (uint8, verdict) {
 		}
 	}
 	return 0, no
+}
+
+// upgradeProto returns the protocol of a connection that begins with data, which
+// detectUpgrade said yes to: that of its port, but for messages that are not lines
+// only where the bytes are not known to be of another.
+func upgradeProto(t *flow.Tuple, a *App, dir flow.Dir, data []byte) uint8 {
+	known, v := upgradeBytes(dir, data)
+	if a.flags&inside == 0 {
+		if port := upgradePort(t.Dport); port != 0 && (v != yes || lineBased(port)) {
+			return port
+		}
+	}
+	return known
 }
 
 // prefix reports whether data begins with text.
@@ -220,15 +233,7 @@ func (d *upgrade) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data
 		}
 		id = d.sessions.get()
 		*d.sessions.at(id) = upgradeSession{written: d.s.attach(a, id)}
-		if a.flags&inside == 0 {
-			a.proto = upgradePort(t.Dport)
-		}
-		if a.proto == 0 || a.flags&inside != 0 {
-			a.proto, _ = upgradeBytes(dir, data)
-		}
-		if a.proto == 0 { // not after a detector that said yes
-			a.proto = protoFTP
-		}
+		a.proto = upgradeProto(t, a, dir, data)
 	}
 	c := d.sessions.at(id)
 	for len(data) > 0 {
@@ -343,10 +348,11 @@ func (c *upgradeSession) ftp(t *flow.Tuple, a *App, dir flow.Dir, line []byte) o
 		switch {
 		case !known && (isWord(cmd, "HELO") || isWord(cmd, "EHLO") || isWord(cmd, "XEHLO")):
 			a.proto = protoSMTP
+			c.idLen = smtpGreeted
 			return c.smtp(a, dir, line)
 		case isWord(cmd, "USER"):
 			c.asked = askedUser
-		case known && isWord(cmd, "AUTH"):
+		case (known || a.confirmed(protoFTP)) && isWord(cmd, "AUTH"):
 			// Zeek follows these two, and only in capitals.
 			switch string(rest) {
 			case "GSSAPI":
@@ -394,6 +400,9 @@ func (c *upgradeSession) ftpReply(a *App, known bool, line []byte) outcome {
 	return goOn
 }
 
+// smtpGreeted notes in upgradeSession.idLen that the server's greeting was seen.
+const smtpGreeted = 1
+
 func (c *upgradeSession) smtp(a *App, dir flow.Dir, line []byte) outcome {
 	if dir == flow.ToServer {
 		cmd, _ := firstWord(line)
@@ -412,12 +421,13 @@ func (c *upgradeSession) smtp(a *App, dir flow.Dir, line []byte) outcome {
 		a.retract(protoSMTP)
 		return giveUp
 	}
-	if !last {
-		return goOn
-	}
-	asked := c.asked
-	c.asked = askedNothing
-	if asked == askedTLS && code == 220 {
+	switch {
+	case !last:
+	case c.idLen == 0:
+		c.idLen = smtpGreeted
+	case c.asked == askedTLS && code == 220:
+		// Nothing else has that code. Other replies may be to what the client
+		// said before, without waiting.
 		return secured
 	}
 	return goOn
@@ -763,14 +773,15 @@ func (c *upgradeSession) ldapMessage(a *App, dir flow.Dir, message []byte) outco
 	}
 	body = body[2+body[1]:] // behind the number of the message
 	op := body[0]
-	size := berSize(body)
-	if size <= 0 {
+	if berSize(body) <= 0 {
 		return giveUp
 	}
 	if dir == flow.ToServer {
-		c.asked = askedHello
-		if op == 0x77 && bytes.Contains(body, []byte(startTLS)) {
+		switch {
+		case op == 0x77 && bytes.Contains(body, []byte(startTLS)):
 			c.asked = askedTLS
+		case c.asked == askedNothing:
+			c.asked = askedHello
 		}
 		return goOn
 	}
@@ -779,11 +790,10 @@ func (c *upgradeSession) ldapMessage(a *App, dir flow.Dir, message []byte) outco
 	}
 	a.confirm(protoLDAP)
 	if op == 0x78 && c.asked == askedTLS {
-		c.asked = askedNothing
+		c.asked = askedHello
 		if bytes.Contains(body, []byte("\x0a\x01\x00")) { // success
 			return secured
 		}
-		return goOn
 	}
-	return giveUp // a session without TLS
+	return goOn // TLS may be asked for at any time
 }
