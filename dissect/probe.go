@@ -174,8 +174,8 @@ func (s *Shard) redetect(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data
 
 // nested hands payload on that another protocol carries. The carrier keeps its
 // session, and in it the state in of what it carries; confirmed services become
-// those of the connection, and retracted ones no longer are. Shard.Close of in is what the carrier owes when it
-// ends.
+// those of the connection, and retracted ones no longer are. Shard.Close of in is
+// what the carrier owes when it ends.
 func (s *Shard) nested(t *flow.Tuple, a, in *App, dir flow.Dir, ts flow.Time, data []byte) {
 	in.flags |= inside
 	before := in.services

@@ -81,7 +81,6 @@ func detectSSH(_ *flow.Tuple, _ flow.Dir, data []byte) verdict {
 func (d *ssh) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
 	session := d.open(a)
 	if session == nil {
-		a.flags |= doneBoth
 		return
 	}
 	q := &session.side[dir&1]
@@ -203,17 +202,16 @@ func (q *sshSide) next() {
 }
 
 // open returns the connection's session, which is made if there is none; nil
-// where there is no memory for it.
+// where there is no memory for it, and nothing more is wanted then.
 func (d *ssh) open(a *App) *sshSession {
-	id, ok := a.has()
-	if !ok {
-		if !d.s.bufs.book(d.sessions.size()) {
-			return nil
-		}
-		id = d.sessions.get()
-		*d.sessions.at(id) = sshSession{written: d.s.attach(a, id)}
+	if id, ok := a.has(); ok {
+		return d.sessions.at(id)
 	}
-	return d.sessions.at(id)
+	c, written := occupy(d.s, a, &d.sessions)
+	if c != nil {
+		*c = sshSession{written: written}
+	}
+	return c
 }
 
 func (d *ssh) gap(_ *flow.Tuple, a *App, dir flow.Dir, _ flow.Time, _ uint64) {
@@ -222,9 +220,7 @@ func (d *ssh) gap(_ *flow.Tuple, a *App, dir flow.Dir, _ flow.Time, _ uint64) {
 
 func (d *ssh) close(_ *flow.Tuple, a *App) {
 	if id, ok := a.has(); ok {
-		d.s.detach(a, d.sessions.at(id).written)
-		d.sessions.put(id)
-		d.s.bufs.free(d.sessions.size())
+		vacate(d.s, a, &d.sessions, d.sessions.at(id).written)
 	}
 }
 

@@ -4,9 +4,9 @@ package dissect
 
 import "weir/internal/flow"
 
-// SSLv2, SSLv3 and TLS over TCP; dtls.go has DTLS. One record per connection, written when the
-// handshake is complete, when it turns out not to be TLS, or at the end; after
-// that nothing more is wanted.
+// SSLv2, SSLv3 and TLS over TCP; dtls.go has DTLS. One record per connection,
+// written when the handshake is complete, when it turns out not to be TLS, or at the
+// end; after that nothing more is wanted.
 
 // TLS record types.
 const (
@@ -208,9 +208,7 @@ func (d *tls) finish(t *flow.Tuple, a *App) {
 	}
 	d.s.bufs.release(c.text)
 	c.text = nil
-	d.s.detach(a, c.written)
-	d.sessions.put(id)
-	d.s.bufs.free(d.sessions.size())
+	vacate(d.s, a, &d.sessions, c.written)
 }
 
 // violate ends a connection that is not TLS after all.
@@ -223,16 +221,14 @@ func (d *tls) violate(t *flow.Tuple, a *App) {
 // session returns the connection's session, a new one where it has none. It is
 // nil where there is no memory for one; nothing more is wanted then.
 func (d *tls) session(a *App) *tlsSession {
-	id, ok := a.has()
-	if !ok {
-		if !d.s.bufs.book(d.sessions.size()) {
-			a.flags |= doneBoth
-			return nil
-		}
-		id = d.sessions.get()
-		*d.sessions.at(id) = tlsSession{written: d.s.attach(a, id)}
+	if id, ok := a.has(); ok {
+		return d.sessions.at(id)
 	}
-	return d.sessions.at(id)
+	c, written := occupy(d.s, a, &d.sessions)
+	if c != nil {
+		*c = tlsSession{written: written}
+	}
+	return c
 }
 
 func (d *tls) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {

@@ -3,7 +3,6 @@
 package dissect
 
 import (
-	"encoding/base64"
 	"strings"
 	"testing"
 
@@ -213,89 +212,6 @@ func TestUpgradeGivesUp(t *testing.T) {
 		if a.Wants(flow.ToServer) || a.Wants(flow.ToClient) || s.Stats().Sessions != 0 {
 			t.Errorf("%s: more is wanted, or one of %d sessions is left", name, s.Stats().Sessions)
 		}
-	}
-}
-
-func TestSSHBanners(t *testing.T) {
-	for _, tc := range []struct {
-		name    string
-		port    uint16
-		steps   []step
-		service string
-	}{
-		{"both", 22, []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("SSH-2.0-PuTTY\r\n")}, "ssh"},
-		{"client first", 2222, []step{client("SSH-2.0-PuTTY\r\n"), server("SSH-1.99-x\r\n")}, "ssh"},
-		{"small letters", 22, []step{client("ssh-2.0-a\n"), server("ssh-2.0-b\n")}, "ssh"},
-		{"HTTP's port", 80, []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("SSH-2.0-PuTTY\r\n")}, "ssh"},
-		{"server only", 22, []step{server("SSH-2.0-OpenSSH_9.6\r\n")}, ""},
-		{"client was something else", 22, []step{client("\x00\x01hello"), server("SSH-2.0-OpenSSH_9.6\r\n")}, ""},
-		{"half a banner before the other", 22, []step{client("SS"), server("SSH-2.0-OpenSSH_9.6\r\n"), client("H-2.0-x\r\n")}, "ssh"},
-		{"half a banner of something else", 22, []step{client("SS"), server("SSH-2.0-OpenSSH_9.6\r\n"), client("L\r\n")}, ""},
-		{"a version without a dot", 22, []step{server("SSH-2\r\n"), client("SSH-2\r\n")}, ""},
-		{"client asks for a page", 22, []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("GET / HTTP/1.1\r\n\r\n")}, "http"},
-		{"client is something else", 22, []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("hello\r\n")}, ""},
-		{"other version", 22, []step{server("SSH-3.0-OpenSSH_9.6\r\n"), client("SSH-3.0-PuTTY\r\n")}, ""},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			tuple := testTuple(flow.TCP, tc.port)
-			if _, service := conversation(t, Config{}, tuple, flow.SSL, tc.steps, whole); service != tc.service {
-				t.Errorf("service = %q, want %q", service, tc.service)
-			}
-			checkSplits(t, tuple, flow.SSL, tc.steps)
-		})
-	}
-}
-
-// gsiSteps puts a handshake in tokens, the last of which the server confirms.
-func gsiSteps() []step {
-	hs := upgradeHandshake()
-	token := base64.StdEncoding.EncodeToString
-	return []step{
-		server("220 GridFTP\r\n"), client("AUTH GSSAPI\r\n"), server("334 go\r\n"),
-		client("ADAT " + token([]byte(hs[0].data)) + "\r\n"),
-		server("335 ADAT=" + token([]byte(hs[1].data)) + "\r\n"),
-		client("ADAT " + token([]byte(hs[2].data)) + "\r\n"), server("235 done\r\n"), client("ENC x\r\n"),
-	}
-}
-
-func TestGSSAPI(t *testing.T) {
-	edit := func(i int, st ...step) []step {
-		s := gsiSteps()
-		return append(append(s[:i:i], st...), s[i+1:]...)
-	}
-	const suite = "TLSv12 TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
-	for _, tc := range []struct {
-		name    string
-		steps   []step
-		want    []string
-		service string
-	}{
-		{"whole", gsiSteps(), []string{upgradedRow}, "ftp,ssl"},
-		{"bad encoding", edit(3, client("ADAT FgMB AGsB!\r\n")), nil, "ftp"},
-		{"another mechanism", edit(3, client("ADAT YIIB\r\n")), nil, "ftp"},
-		{"bad encoding behind a reply", edit(3, gsiSteps()[4], client("ADAT F!\r\n")), []string{suite + " - - F - - F si"}, "ftp"},
-		{"bad encoding later", edit(4, server("335 ADAT=F!\r\n"), gsiSteps()[4]), []string{upgradedRow}, "ftp,ssl"},
-		{"begins anew", edit(4, client("AUTH TLS\r\n")), []string{"- - - a.b F - - F C"}, "ftp,ssl"},
-		{"refused", edit(2, server("504 no\r\n")), nil, "ftp"},
-		{"refused later", edit(4, server("535 no\r\n")), []string{"- - - a.b F - - F C"}, "ftp,ssl"},
-		{"done early", edit(4, server("235 done\r\n")), []string{"- - - a.b F - - F C"}, "ftp,ssl"},
-		{"line without a token", edit(4, server("335 x\r\n"), gsiSteps()[4]), []string{upgradedRow}, "ftp,ssl"},
-		{"a gap", edit(4, step{dir: flow.ToClient, gap: 3}), []string{"- - - a.b F - - F C"}, "ftp,ssl"},
-		{"longer than a connection may keep", edit(3, client("ADAT "+strings.Repeat("A", DefaultMaxSession)+"\r\n")), nil, "ftp"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			tuple := testTuple(flow.TCP, 2811)
-			rows, service := conversation(t, Config{}, tuple, flow.SSL, tc.steps, whole)
-			if diff := cmp.Diff(append([]string{}, tc.want...), pick(rows, tlsFields...)); diff != "" {
-				t.Errorf("rows differ (-want +got):\n%s", diff)
-			}
-			if service != tc.service {
-				t.Errorf("service = %q, want %q", service, tc.service)
-			}
-			if !strings.HasPrefix(tc.name, "longer") {
-				checkSplits(t, tuple, flow.SSL, tc.steps)
-			}
-		})
 	}
 }
 
