@@ -16,14 +16,15 @@ type decoder struct {
 	verify   bool
 	filters  *filterSet
 	identity uint64 // of the first input, for the uids of tunnels
-	stats    Stats
-	frags    fragments
-	carriers carriers
 	timeline
 
 	ts     flow.Time
 	origin uint64
 	place
+
+	stats    Stats
+	frags    fragments
+	carriers carriers
 }
 
 // place says where in a frame the decoder is: what is around it.

@@ -13,8 +13,12 @@ import (
 // connections on any port.
 func (d *decoder) mayCarry(p *flow.Packet, payload []byte) bool {
 	return tunnelPort(p.Dport) || tunnelPort(p.Sport) || d.carriers.detected > 0 ||
-		detect(payload) != flow.NoCarrier
+		len(payload) >= 3 && suspicious(payload) && detect(payload) != flow.NoCarrier
 }
+
+// suspicious says of most payloads that detect will find nothing, by their first
+// two bytes.
+func suspicious(b []byte) bool { return b[1] == 0x52 || b[0]>>4 == 6 || b[0] == 0 && b[1] <= 1 }
 
 // detect returns the tunnel protocol that a UDP payload on any port looks like.
 func detect(b []byte) flow.Carrier {

@@ -243,6 +243,10 @@ func carrierTests() []carrierTest {
 		},
 		{name: "ayiya by its payload", frames: [][]byte{sent(4000, 4001, ayiyaHeader(4, 20, 1, 41), inside6(1))}, want: lines("4000>4001 ayiya first", "1>9 in 0")},
 		{name: "ayiya with a large identity", frames: [][]byte{sent(4000, 5072, ayiyaHeader(8, 20, 1, 41), inside6(1))}, want: lines("4000>5072 ayiya first", "1>9 in 0")},
+		{
+			name: "ayiya by its payload, too short, and from then on", frames: [][]byte{sent(4000, 4001, []byte{0x41, 0x52, 0x11}), sent(4000, 4001, ayiyaHeader(4, 20, 1, 41), inside6(1))},
+			want: lines("4000>4001 first", "4000>4001"), invalid: 1,
+		},
 		{name: "ayiya heartbeat", frames: [][]byte{sent(4000, 5072, ayiyaHeader(4, 20, 0, 59))}, want: "4000>5072 first"},
 		{name: "ayiya with no next header", frames: [][]byte{sent(4000, 5072, ayiyaHeader(4, 20, 1, 59), zeros(9))}, want: "4000>5072 ayiya first", rejected: "tunnel_payload 1"},
 		{name: "ayiya empty", frames: [][]byte{sent(4000, 5072, ayiyaHeader(4, 20, 1, 41))}, want: "4000>5072 ayiya first"},

@@ -72,6 +72,13 @@ func replays(tb testing.TB, s *Shard) map[string]*replay {
 		"split": newReplay(s, testTuple(flow.TCP, 80), []step{client(request[:100]), client(request[100:]), server(reply[:70]), server(reply[70:])}),
 		"tls13": newReplay(s, testTuple(flow.TCP, 443), tls13),
 		"tls12": newReplay(s, testTuple(flow.TCP, 443), tls12),
+		"dtls":  newReplay(s, testTuple(flow.UDP, 4433), dtlsCases()["whole handshake"].steps),
+		"parts": newReplay(s, testTuple(flow.UDP, 4433), dtlsCases()["fragments in disorder"].steps),
+		"smtp":  newReplay(s, testTuple(flow.TCP, 25), append(upgradeCases()["SMTP"].before, upgradeHandshake()...)),
+		"xmpp":  newReplay(s, testTuple(flow.TCP, 5222), append(upgradeCases()["XMPP"].before, upgradeHandshake()...)),
+		"mysql": newReplay(s, testTuple(flow.TCP, 3306), append(upgradeCases()["MySQL"].before, upgradeHandshake()...)),
+		"rdp":   newReplay(s, testTuple(flow.TCP, 3389), append(upgradeCases()["RDP"].before, upgradeHandshake()...)),
+		"gsi":   newReplay(s, testTuple(flow.TCP, 2811), gsiSteps()),
 		"other": newReplay(s, testTuple(flow.TCP, 22), []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("SSH-2.0-PuTTY\r\n")}),
 		"udp":   newReplay(s, testTuple(flow.UDP, 4500), []step{client("\x00\x01\x02\x03\x04\x05\x06\x07"), server("\x00\x01\x02\x03")}),
 	}

@@ -188,10 +188,10 @@ type entry struct {
 // port alone is enough for the later ones, so the ones that know their bytes
 // come first. App.proto is the index in it plus 1.
 func protocols(s *Shard) []entry {
-	secure, talk := newTLS(s), newUpgrade(s)
+	secure, shell, talk := newTLS(s), newSSH(s), newUpgrade(s)
 	return []entry{
 		{dissector: secure, service: "ssl", whole: true, tcp: detectTLS},
-		{dissector: ssh{s}, service: "ssh", whole: true, tcp: detectSSH},
+		{dissector: shell, service: "ssh", whole: true, tcp: detectSSH},
 		{dissector: newSOCKS(s), service: "socks", whole: true, tcp: detectSOCKS},
 		{dissector: newHTTP(s), service: "http", whole: true, tcp: detectHTTP},
 		{dissector: newDNS(s), service: "dns", tcp: detectDNSStream, udp: detectDNSDatagram},
@@ -205,8 +205,10 @@ func protocols(s *Shard) []entry {
 		{dissector: talk, service: "xmpp"},
 		{dissector: talk, service: "mysql"},
 		{dissector: talk, service: "rdp"},
+		{dissector: talk, service: "postgresql"},
+		{dissector: talk, service: "ldap_tcp"},
 		{dissector: newGSI(s)},
-		{dissector: ssh{s}},
+		{dissector: shell},
 	}
 }
 
@@ -227,6 +229,8 @@ const (
 	protoXMPP
 	protoMySQL
 	protoRDP
+	protoPostgreSQL
+	protoLDAP
 	protoGSI
 	protoBanner // among the services of a connection: one side sent SSH's banner
 )

@@ -190,6 +190,22 @@ func TestServices(t *testing.T) {
 	}
 }
 
+// TestAdopt checks that half of SSH is no service of the connection that carries it.
+func TestAdopt(t *testing.T) {
+	s := NewShard(Config{})
+	var outer, in App
+	outer.confirm(protoHTTP)
+	outer.confirm(protoWebSocket)
+	in.confirm(protoBanner)
+	outer.adopt(in)
+	in.retract(protoBanner)
+	in.confirm(protoSSH)
+	outer.adopt(in)
+	if got := s.Service(outer); got != "http,websocket,ssh" {
+		t.Errorf("Service = %q, want http,websocket,ssh", got)
+	}
+}
+
 // TestInteractive checks which services give a connection a long timeout.
 func TestInteractive(t *testing.T) {
 	for proto := uint8(protoTLS); proto <= protoBanner; proto++ {

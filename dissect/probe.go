@@ -191,6 +191,8 @@ func (s *Shard) nested(t *flow.Tuple, a, in *App, dir flow.Dir, ts flow.Time, da
 // adopt adds the services of what a connection carries to its own.
 func (a *App) adopt(in App) {
 	for rest := in.services; rest != 0; rest >>= 5 {
-		a.confirm(uint8(rest & 31))
+		if proto := uint8(rest & 31); proto != protoBanner { // which is none yet
+			a.confirm(proto)
+		}
 	}
 }

@@ -21,6 +21,7 @@ const (
 	rdpCookie     = "\x03\x00\x00\x2a\x25\xe0\x00\x00\x00\x00\x00Cookie: mstshash=user\r\n\x01\x00\x08\x00\x03\x00\x00\x00"
 	rdpConfirm    = "\x03\x00\x00\x13\x0e\xd0\x00\x00\x12\x34\x00\x02\x1f\x08\x00\x08\x00\x00\x00"
 	rdpData       = "\x03\x00\x00\x0c\x02\xf0\x80\x7f\x65\x82\x01\xb2"
+	ldapStart     = "0\x1d\x02\x01\x01w\x18\x80\x161.3.6.1.4.1.1466.20037"
 	xmppClient    = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' to='a.example' xmlns:stream='http://etherx.jabber.org/streams'>"
 	xmppServer    = xmppClient + "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>"
 	xmppStart     = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
@@ -169,7 +170,7 @@ func TestUpgradeGivesUp(t *testing.T) {
 		"SMTP's mail":  {server("220 x\r\n"), client("EHLO a\r\nDATA\r\n")},
 		"plain MySQL":  {server(mysqlGreeting), client(mysqlPlain)},
 		"many lines":   {server("220 x\r\n" + strings.Repeat("220 x\r\n", maxLines))},
-		"SSH":          {server("SSH-2.0-x\r\n"), client("SSH-2.0-y\r\n")},
+		"SSH":          {server("SSH-2.0-x\r\n\x00\x00\x00\x0c\x0a\x15"), client("SSH-2.0-y\r\n\x00\x00\x00\x0c\x0a\x15")},
 	} {
 		port := map[string]uint16{"POP3 logs in": 110, "IMAP logs in": 143, "plain MySQL": 3306}[name]
 		s := NewShard(Config{})

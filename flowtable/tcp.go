@@ -86,7 +86,7 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 	if fl&flow.RST != 0 {
 		s.streams.Reset(&e.Tuple, &e.stream, p.Now)
 	}
-	follows := self.follows(p.Seq)
+	follows := payload > 0 && self.follows(p.Seq)
 	acked := false
 	if fl&flow.ACK != 0 {
 		acked = peer.acknowledge(p.Ack, fl&flow.RST != 0)
@@ -107,7 +107,7 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 	}
 	// A segment cut by the snap length counts as not seen, as in Zeek: parts of
 	// messages would be mistaken for whole ones.
-	if payload > 0 && fl&flow.RST == 0 && len(p.Payload) >= int(payload) && follows {
+	if follows && fl&flow.RST == 0 && len(p.Payload) >= int(payload) {
 		seq := p.Seq
 		if fl&flow.SYN != 0 {
 			seq++
@@ -116,7 +116,9 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 			s.heed(i, e, sig, p.Now)
 		}
 	}
-	s.checkEOF(i, e, dir, p)
+	if self.ended() {
+		s.checkEOF(i, e, dir, p)
+	}
 	if closing {
 		s.closed(i, e, dir, p)
 	}
@@ -468,7 +470,9 @@ func (s *shard[S]) acked(i uint32, e *entry[S], dir flow.Dir, p *flow.Packet) {
 	if sig != 0 {
 		s.heed(i, e, sig, p.Now)
 	}
-	s.checkEOF(i, e, dir, p)
+	if ep.ended() {
+		s.checkEOF(i, e, dir, p)
+	}
 }
 
 // clean reports whether both directions were seen from the handshake on and
@@ -502,10 +506,16 @@ func (s *shard[S]) pending(e *entry[S], dir flow.Dir) bool {
 	return missing > 1 || ep.state != reset && s.streams.Unacked(&e.stream, dir.Reverse())
 }
 
+// ended reports whether the end of a direction was seen and it is not known yet to
+// be complete.
+func (ep *endpoint) ended() bool {
+	return ep.flags&(epFin|epEOF) == epFin || ep.state >= closed && ep.flags&epEOF == 0
+}
+
 // checkEOF notes, once, that a direction that has ended is complete.
 func (s *shard[S]) checkEOF(i uint32, e *entry[S], dir flow.Dir, p *flow.Packet) {
 	ep := &e.ends[dir]
-	if ep.flags&epEOF != 0 || ep.flags&epFin == 0 && ep.state != closed && ep.state != reset || s.pending(e, dir) {
+	if s.pending(e, dir) {
 		return
 	}
 	ep.flags |= epEOF

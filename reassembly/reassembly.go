@@ -229,18 +229,24 @@ func (p *Pool) Segment(o *Order, dir flow.Dir, seq, n uint32, data []byte, sink 
 		p.stats.Retransmits++
 		return
 	}
-	p.inOrder(o, dir, piece{seq, n, data}.from(skip), sink)
-	p.bound(o, dir, sink)
+	x := piece{seq, n, data}.from(skip)
+	if o.held == 0 {
+		p.deliver(o, dir, x, sink)
+	} else {
+		p.inOrder(o, dir, x, sink)
+	}
+	if o.next[dir]-o.trim[dir] > maxUnseen || o.has(unseen, dir) {
+		p.bound(o, dir, sink)
+	}
 }
 
-// bound keeps what is delivered, but not acknowledged, within limits.
+// bound keeps what is delivered, but not acknowledged, within limits: it is more
+// than maxUnseen now, or was.
 func (p *Pool) bound(o *Order, dir flow.Dir, sink Sink) {
 	switch unacked := o.next[dir] - o.trim[dir]; {
 	case !o.has(acked, dir):
-		if o.has(unseen, dir) || unacked > maxUnseen {
-			o.flags |= unseen << dir
-			o.trim[dir] = o.next[dir]
-		}
+		o.flags |= unseen << dir
+		o.trim[dir] = o.next[dir]
 	case unacked > maxUnacked && int32(unacked) > 0:
 		p.skip(o, dir, sink)
 	}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dissect
+
+import (
+	"encoding/binary"
+	"strings"
+	"testing"
+
+	"weir/internal/flow"
+)
+
+// sshPacket is the packet in which a side offers algorithms, so many in each list.
+func sshPacket(names ...int) string {
+	b := append([]byte{4, sshOffer}, make([]byte, sshCookie)...)
+	for _, n := range names {
+		list := strings.TrimSuffix(strings.Repeat("x,", n), ",")
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(list))), list...)
+	}
+	b = append(b, make([]byte, 9)...)
+	return string(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...))
+}
+
+// TestSSHOffers checks that a connection says so when a side offers too many
+// algorithms of one kind.
+func TestSSHOffers(t *testing.T) {
+	const banner = "SSH-2.0-x\r\n"
+	few := sshPacket(3, 3, 100, 3, 3, 3, 1, 1, 0, 0)
+	many := sshPacket(3, 3, 3, 3, 3, 3, 1, 1, 0, 101)
+	short := []byte(many)
+	short[2], short[3] = 0, 60 // what follows is not of the packet any more
+	for _, tc := range []struct {
+		name  string
+		steps []step
+		want  bool
+	}{
+		{"few", []step{server(banner + few), client(banner + few)}, false},
+		{"many of the server's", []step{server(banner), client(banner), server(many), client(few)}, true},
+		{"many of the client's", []step{server(banner), client(banner), client(many)}, true},
+		{"in the first list", []step{client(banner + sshPacket(101, 0, 0, 0, 0, 0, 0, 0, 0, 0)), server(banner)}, true},
+		{"in a second offer, which nobody reads", []step{server(banner + few + many), client(banner + few + many)}, false},
+		{"no offer", []step{server(banner), client(banner + "\x00\x00\x01\x00\x04\x15" + many)}, false},
+		{"lists beyond the packet", []step{server(banner + string(short)), client(banner)}, false},
+		{"a packet that is too long", []step{server(banner + "\x7f" + many[1:]), client(banner)}, false},
+		{"not all of it", []step{server(banner + many[:100]), client(banner)}, false},
+		{"a hole in it", []step{server(banner + many[:50]), {dir: flow.ToClient, gap: 1}, server(many[51:]), client(banner)}, false},
+		{"a banner without an end", []step{server(banner[:9] + strings.Repeat("x", 2000) + many), client(banner)}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, cut := range []func(string) []string{whole, single, cutBy(7)} {
+				s := NewShard(Config{})
+				s.Out = flow.NewIntelBatch()
+				tuple := testTuple(flow.TCP, 2222)
+				var a App
+				for _, st := range tc.steps {
+					if st.gap > 0 {
+						s.Gap(&tuple, &a, st.dir, 1, st.gap)
+						continue
+					}
+					for _, piece := range cut(st.data) {
+						s.Stream(&tuple, &a, st.dir, 1, []byte(piece))
+					}
+				}
+				if a.GaveUp() != tc.want {
+					t.Errorf("GaveUp() = %v, want %v", a.GaveUp(), tc.want)
+				}
+				s.Close(&tuple, &a)
+				if st := s.Stats(); st.Sessions != 0 || s.bufs.memory.Used() != 0 {
+					t.Errorf("%d sessions and %d bytes are left", st.Sessions, s.bufs.memory.Used())
+				}
+			}
+		})
+	}
+}
