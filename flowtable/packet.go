@@ -24,7 +24,8 @@ func (s *shard[S]) warm(pkts []flow.Packet, idx []uint32) {
 	for j := range idx {
 		if ref := refs[j%ahead]; ref != 0 {
 			e := s.slab.at(ref - 1)
-			touched += e.tag + uint32(e.pkts[0]) + e.ends[0].start + uint32(e.histLen)
+			// One field of each of its cache lines.
+			touched += e.tag + uint32(e.pkts[0]) + e.ends[0].start + uint32(e.stamp)
 		}
 	}
 	s.warmed = touched
