@@ -373,7 +373,12 @@ func (d *dns) answer(data []byte, r *rr) (next int) {
 	start := len(m.answers)
 	list := binary.BigEndian.AppendUint32(m.answers, r.ttl)
 	list = binary.BigEndian.AppendUint32(list, 0)
-	list, next, result := appendAnswer(list, data, r)
+	var result rrResult
+	if r.section == sectionAnswer {
+		list, next, result = appendData(list, data, r)
+	} else {
+		list, next, result = appendChange(list, data, r)
+	}
 	m.answers = list
 	n := len(list) - start - answerHead
 	if result == rrSilent || result == rrBroken || n == 0 {

@@ -334,28 +334,29 @@ func skipComments(s []byte) int {
 // cutToken returns the first word of a header's value and what follows it. What
 // cannot be in a word is skipped on the way to it.
 func cutToken(value []byte) (token, rest []byte) {
-	i := 0
-	if len(value) > 0 && !isToken(value[0]) {
-		i = skipComments(value)
-		for i < len(value) && !isToken(value[i]) {
-			i += max(1, skipComments(value[i:]))
-		}
-	}
-	if i >= len(value) {
-		return nil, nil
-	}
-	for n, c := range value[i:] {
-		if !isToken(c) {
-			return value[i : i+n], value[i+n:]
-		}
-	}
-	return value[i:], nil
+	i, n := tokenBounds(value)
+	return value[i:n], value[n:]
 }
 
 // firstToken returns the first word of a header's value.
 func firstToken(value []byte) []byte {
-	token, _ := cutToken(value)
-	return token
+	i, n := tokenBounds(value)
+	return value[i:n]
+}
+
+// tokenBounds returns where the first word of a header's value begins and ends, both
+// its length where there is none.
+func tokenBounds(value []byte) (start, end int) {
+	if len(value) > 0 && !isToken(value[0]) {
+		start = skipComments(value)
+		for start < len(value) && !isToken(value[start]) {
+			start += max(1, skipComments(value[start:]))
+		}
+		start = min(start, len(value))
+	}
+	for end = start; end < len(value) && isToken(value[end]); end++ {
+	}
+	return start, end
 }
 
 // number reads a number in base 10 or 16 up to the first byte that is no digit;

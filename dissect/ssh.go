@@ -63,6 +63,9 @@ const (
 
 // detectSSH knows a banner.
 func detectSSH(_ *flow.Tuple, _ flow.Dir, data []byte) verdict {
+	if upper(data[0]) != 'S' {
+		return no // like most, and cheaper than what follows
+	}
 	if v := hasPrefixFold(data, "SSH-", true); v != yes {
 		return v
 	}

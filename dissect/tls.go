@@ -103,11 +103,12 @@ func detectTLS(t *flow.Tuple, dir flow.Dir, data []byte) verdict {
 	if data[0]&0x80 != 0 && dir == flow.ToServer {
 		return detectSSL2(data)
 	}
+	if data[0] != recAlert && data[0] != recHandshake {
+		return no
+	}
 	switch t.Dport {
 	case 443, 563, 585, 614, 636, 989, 990, 992, 993, 995, 5223:
-		if data[0] == recAlert || data[0] == recHandshake {
-			return match(data[1:], 0x03, -3)
-		}
+		return match(data[1:], 0x03, -3)
 	}
 	if data[0] == recAlert {
 		// type, version, length, two bytes
