@@ -291,10 +291,21 @@ func TestDetect(t *testing.T) {
 		},
 		{"other handshake", 1234, flow.ToServer, "\x16\x03\x01\x02\x00\x0b\x00\x01\xfc\x03\x03", 0, false},
 		{
-			"SSLv2", 1234, flow.ToServer,
+			"SSLv2", 443, flow.ToServer,
 			"\x80\x2e\x01\x03\x00\x00\x15\x00\x00\x00\x10", protoTLS, false,
 		},
-		{"SSLv2 lengths", 1234, flow.ToServer, "\x80\x2e\x01\x03\x00\x00\x15\x00\x00\x00\x11", 0, false},
+		{
+			"SSLv2 elsewhere", 1234, flow.ToServer,
+			"\x80\x2e\x01\x03\x00\x00\x15\x00\x00\x00\x10", 0, false,
+		},
+		{"client hello from the server", 1234, flow.ToClient, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 0, false},
+		{"the same on 443", 443, flow.ToClient, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", protoTLS, false},
+		{"server hello from the client", 1234, flow.ToServer, "\x16\x03\x03\x00\x60\x02\x00\x00\x5c\x03\x03", 0, false},
+		{
+			"alert and hello of a client", 1234, flow.ToServer,
+			"\x15\x03\x01\x00\x02\x01\x70\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 0, false,
+		},
+		{"SSLv2 lengths", 443, flow.ToServer, "\x80\x2e\x01\x03\x00\x00\x15\x00\x00\x00\x11", 0, false},
 		{"port 53", 53, flow.ToServer, "\x00", protoDNS, false},
 	}
 	for _, tc := range tests {

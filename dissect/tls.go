@@ -97,20 +97,34 @@ type tls struct {
 
 func newTLS(s *Shard) *tls { return &tls{s: s} }
 
-// detectTLS knows a hello in a handshake record, behind an alert for a server,
-// and an SSLv2 client hello. On TLS's own ports any first record will do.
+// detectTLS knows the hello of either side in a handshake record, that of a server
+// also behind an alert. On TLS's own ports any first record will do, and the client
+// hello of SSLv2; only there Zeek finds these, and a client that was connected to.
 func detectTLS(t *flow.Tuple, dir flow.Dir, data []byte) verdict {
-	if data[0]&0x80 != 0 && dir == flow.ToServer {
-		return detectSSL2(data)
-	}
-	if data[0] != recAlert && data[0] != recHandshake {
+	hello := data[0] == recAlert || data[0] == recHandshake
+	if !hello && data[0]&0x80 == 0 {
 		return no
 	}
 	switch t.Dport {
 	case 443, 563, 585, 614, 636, 989, 990, 992, 993, 995, 5223:
-		return match(data[1:], 0x03, -3)
+		switch {
+		case hello:
+			return match(data[1:], 0x03, -3)
+		case dir == flow.ToServer:
+			return detectSSL2(data)
+		}
+	}
+	if !hello {
+		return no
+	}
+	want := byte(helloClient)
+	if dir == flow.ToClient {
+		want = helloServer
 	}
 	if data[0] == recAlert {
+		if dir == flow.ToServer {
+			return no
+		}
 		// type, version, length, two bytes
 		if v := match(data, 0x15, 0x03, -3, -1, -1, -1, -1); v != yes {
 			return v
@@ -124,21 +138,18 @@ func detectTLS(t *flow.Tuple, dir flow.Dir, data []byte) verdict {
 		return v
 	}
 	if len(data) < 11 {
-		if len(data) > 5 && data[5] != helloClient && data[5] != helloServer {
+		if len(data) > 5 && data[5] != want {
 			return no
 		}
 		return maybe
 	}
 	major, minor := data[9], data[10]
-	switch data[5] {
-	case helloClient:
-		if major == 3 && minor <= 3 {
-			return yes
-		}
-	case helloServer:
-		if major == 3 && minor <= 4 || major == 0x7f && minor <= 0x50 {
-			return yes
-		}
+	switch {
+	case data[5] != want:
+	case major == 3 && minor <= 3:
+		return yes
+	case want == helloServer && (major == 3 && minor == 4 || major == 0x7f && minor <= 0x50):
+		return yes
 	}
 	return no
 }
