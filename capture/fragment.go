@@ -20,7 +20,7 @@ const (
 	maxSlabs      = 20
 	maxUnits      = unitsPerSlab * maxSlabs
 	maxPieceUnits = 2048 // of one datagram: bounds the walk along its list
-	maxJoins      = 8    // datagrams completed by one frame, in each other
+	maxJoins      = 32   // datagrams completed by one frame: bounds a block's memory
 )
 
 // fragment is one fragment of a datagram.
@@ -114,6 +114,7 @@ func (d *decoder) fragment(p *flow.Packet, f *fragment) Reason {
 		return Fragment
 	}
 	if d.joins++; d.joins > maxJoins {
+		s.stats.Evicted++
 		s.remove(g)
 		return FragmentBad
 	}
