@@ -30,9 +30,9 @@ func tunnelPort(port uint16) bool {
 }
 
 // maxCarriers is how many UDP connections that carry tunnels, or have a port of
-// theirs, are remembered, which takes some 15 MB. Beyond that the one that was silent longest is
-// forgotten: its next packet counts as the first of a connection, which takes
-// over the uid that this packet gives.
+// theirs, are remembered, which takes some 15 MB. Beyond that the one that was
+// silent longest is forgotten: its next packet counts as the first of a connection,
+// which takes over the uid that this packet gives.
 const maxCarriers = 1 << 16
 
 // defaultUDPTimeout is after how much silence a UDP connection is over.
