@@ -205,6 +205,8 @@ func protocols(s *Shard) []entry {
 		{dissector: talk, service: "xmpp"},
 		{dissector: talk, service: "mysql"},
 		{dissector: talk, service: "rdp"},
+		{dissector: talk, service: "postgresql"},
+		{dissector: talk, service: "ldap_tcp"},
 		{dissector: newGSI(s)},
 		{dissector: shell},
 	}
@@ -227,6 +229,8 @@ const (
 	protoXMPP
 	protoMySQL
 	protoRDP
+	protoPostgreSQL
+	protoLDAP
 	protoGSI
 	protoBanner // among the services of a connection: one side sent SSH's banner
 )

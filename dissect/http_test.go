@@ -433,15 +433,21 @@ func httpSeeds() []string {
 
 // cutsMatter reports whether what a conversation yields may depend on how its
 // payload is cut: what a violation ends is the segment, the length of a body of
-// parts ends a line, and SOCKS has one message in each piece.
+// parts ends a line, an error in a packed body costs what its segment had of it,
+// SOCKS has one message in each piece, and what is unknown is not looked at for
+// long.
 func cutsMatter(tuple flow.Tuple, steps []step) bool {
 	s := NewShard(Config{})
 	s.Out = flow.NewIntelBatch()
 	var a App
 	for _, st := range steps {
 		text := strings.ToLower(st.data)
-		if strings.Contains(text, "multipart") || strings.Contains(text, "message") ||
-			strings.HasPrefix(text, "\x05") || strings.Contains(text, "upgrade") || strings.Contains(text, "connect") {
+		for _, word := range []string{"multipart", "message", "upgrade", "connect", "content-encoding"} {
+			if strings.Contains(text, word) {
+				return true
+			}
+		}
+		if strings.HasPrefix(text, "\x05") || len(text) > probeBytes && tuple.Dport != 80 {
 			return true
 		}
 		if st.data != "" {

@@ -72,3 +72,31 @@ func TestSSHOffers(t *testing.T) {
 		})
 	}
 }
+
+// FuzzSSH checks that a direction is read the same however it is cut.
+func FuzzSSH(f *testing.F) {
+	f.Add("SSH-2.0-x\r\n"+sshPacket(3, 3, 100, 3, 3, 3, 1, 1, 0, 0), uint8(3))
+	f.Add("SSH-2.0-x\r\n"+sshPacket(3, 3, 3, 3, 3, 3, 1, 1, 0, 101), uint8(50))
+	f.Add("ssh-1.5-x\n\x00\x00\x00\x13\x04\x14", uint8(1))
+	f.Fuzz(func(t *testing.T, text string, cut uint8) {
+		read := func(cut func(string) []string) (gaveUp bool) {
+			s := NewShard(Config{})
+			tuple := testTuple(flow.TCP, 22)
+			var a App
+			s.Stream(&tuple, &a, flow.ToClient, 1, []byte("SSH-2.0-y\r\n"))
+			for _, piece := range cut(text) {
+				s.Stream(&tuple, &a, flow.ToServer, 1, []byte(piece))
+			}
+			gaveUp = a.GaveUp()
+			s.Close(&tuple, &a)
+			if st := s.Stats(); st.Sessions != 0 || s.bufs.memory.Used() != 0 {
+				t.Fatalf("%d sessions and %d bytes are left", st.Sessions, s.bufs.memory.Used())
+			}
+			return gaveUp
+		}
+		want := read(whole)
+		if got := read(cutBy(1 + int(cut))); got != want {
+			t.Errorf("cut by %d: gave up %v, whole %v", 1+int(cut), got, want)
+		}
+	})
+}

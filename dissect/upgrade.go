@@ -76,8 +76,12 @@ func upgradePort(port uint16) uint8 {
 		return protoIMAP
 	case 1434, 3306:
 		return protoMySQL
+	case 389, 3268:
+		return protoLDAP
 	case 3389:
 		return protoRDP
+	case 5432:
+		return protoPostgreSQL
 	case 5222, 5269:
 		return protoXMPP
 	case 6666, 6667, 6668, 6669:
@@ -99,6 +103,14 @@ func detectUpgrade(t *flow.Tuple, dir flow.Dir, data []byte) verdict {
 // protoFTP also for the greeting that FTP and SMTP have in common.
 func upgradeBytes(dir flow.Dir, data []byte) (uint8, verdict) {
 	switch data[0] {
+	case 0:
+		if dir == flow.ToServer {
+			return protoPostgreSQL, prefix(data, requestSSL)
+		}
+	case '0':
+		if dir == flow.ToServer { // a request of an extension of LDAP
+			return protoLDAP, match(data, '0', -0x7f, 2, 1, -0x7f, 0x77)
+		}
 	case '2':
 		if dir == flow.ToClient {
 			if v := prefix(data, "220"); v != yes {
@@ -193,7 +205,7 @@ func (d *upgrade) close(_ *flow.Tuple, a *App) {
 // lineBased reports whether a protocol's messages are lines.
 func lineBased(proto uint8) bool {
 	switch proto {
-	case protoXMPP, protoMySQL, protoRDP:
+	case protoXMPP, protoMySQL, protoRDP, protoPostgreSQL, protoLDAP:
 		return false
 	}
 	return true
@@ -229,6 +241,10 @@ func (d *upgrade) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data
 			n, what = c.mysql(a, dir, data)
 		case protoRDP:
 			n, what = c.tpkt(a, dir, data)
+		case protoPostgreSQL:
+			n, what = c.postgresql(a, dir, data)
+		case protoLDAP:
+			n, what = c.ldap(a, dir, data)
 		default:
 			n, what = c.text(t, a, dir, data)
 		}
@@ -642,4 +658,132 @@ func (c *upgradeSession) tpkt(a *App, dir flow.Dir, data []byte) (int, outcome) 
 		a.confirm(protoRDP)
 	}
 	return n, giveUp
+}
+
+// PostgreSQL's request for TLS, and how all of its requests for other than a
+// session begin.
+const (
+	requestSSL  = "\x00\x00\x00\x08\x04\xd2\x16\x2f"
+	requestCode = "\x00\x00\x00\x08\x04\xd2"
+)
+
+// postgresql takes a client's first messages, which are requests for TLS or
+// GSSAPI or the beginning of a session, and the server's answers of one byte.
+func (c *upgradeSession) postgresql(a *App, dir flow.Dir, data []byte) (int, outcome) {
+	if dir == flow.ToClient {
+		asked := c.asked
+		c.asked = askedNothing
+		switch b := data[0]; {
+		case b == 'S' && asked == askedTLS:
+			a.confirm(protoPostgreSQL)
+			return 1, secured
+		case b == 'N' && asked != askedNothing:
+			a.confirm(protoPostgreSQL)
+			return 1, goOn
+		}
+		return 1, giveUp
+	}
+	n, ok := c.head(dir, data, len(requestSSL))
+	if !ok {
+		return n, goOn
+	}
+	c.n[dir&1] = 0
+	c.lines++
+	request := string(c.line[dir&1][:len(requestSSL)])
+	switch {
+	case c.lines > maxLines || request[:len(requestCode)] != requestCode:
+		return n, giveUp // a session, or something else
+	case request == requestSSL:
+		c.asked = askedTLS
+	default:
+		c.asked = askedTokens
+	}
+	return n, goOn
+}
+
+// berSize returns the length of what a BER header begins, header included. It is
+// 0 where there is too little of the header, and negative where there is none.
+func berSize(data []byte) int {
+	switch {
+	case len(data) < 2:
+		return 0
+	case data[1] < 0x80:
+		return 2 + int(data[1])
+	case data[1] == 0x80 || data[1] > 0x84:
+		return -1
+	}
+	n := 2 + int(data[1]&0x7f)
+	if len(data) < n {
+		return 0
+	}
+	size := 0
+	for _, b := range data[2:n] {
+		size = size<<8 | int(b)
+	}
+	return n + size
+}
+
+// ldap takes bytes of LDAP's messages: TLS follows the request of an extension.
+func (c *upgradeSession) ldap(a *App, dir flow.Dir, data []byte) (int, outcome) {
+	left, n, buf := &c.left[dir&1], &c.n[dir&1], &c.line[dir&1]
+	if *left > 0 {
+		skip := min(len(data), int(*left))
+		*left -= uint32(skip)
+		return skip, goOn
+	}
+	for i, b := range data {
+		buf[*n] = b
+		*n++
+		size := berSize(buf[:*n])
+		if buf[0] != 0x30 || size < 0 || size > 1<<24 {
+			return i + 1, giveUp
+		}
+		if size == 0 || int(*n) < min(size, linePart) {
+			continue
+		}
+		message := buf[:*n]
+		*left, *n = uint32(size-int(*n)), 0
+		if c.lines++; c.lines > maxLines {
+			return i + 1, giveUp
+		}
+		return i + 1, c.ldapMessage(a, dir, message)
+	}
+	return len(data), goOn
+}
+
+// ldapMessage takes the beginning of a message.
+func (c *upgradeSession) ldapMessage(a *App, dir flow.Dir, message []byte) outcome {
+	const startTLS = "\x80\x161.3.6.1.4.1.1466.20037"
+	body := message[2:]
+	if message[1] >= 0x80 {
+		body = message[2+message[1]&0x7f:]
+	}
+	if len(body) < 3 || body[0] != 2 || int(body[1]) > len(body)-3 {
+		return giveUp
+	}
+	body = body[2+body[1]:] // behind the number of the message
+	op := body[0]
+	size := berSize(body)
+	if size <= 0 {
+		return giveUp
+	}
+	if dir == flow.ToServer {
+		c.asked = askedHello
+		if op == 0x77 && bytes.Contains(body, []byte(startTLS)) {
+			c.asked = askedTLS
+		}
+		return goOn
+	}
+	if c.asked == askedNothing {
+		return goOn
+	}
+	a.confirm(protoLDAP)
+	if op == 0x78 && c.asked == askedTLS {
+		c.asked = askedNothing
+		if bytes.Contains(body, []byte("\x0a\x01\x00")) { // success
+			return secured
+		}
+		return goOn
+	}
+	return giveUp // a session without TLS
 }

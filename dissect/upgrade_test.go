@@ -21,6 +21,7 @@ const (
 	rdpCookie     = "\x03\x00\x00\x2a\x25\xe0\x00\x00\x00\x00\x00Cookie: mstshash=user\r\n\x01\x00\x08\x00\x03\x00\x00\x00"
 	rdpConfirm    = "\x03\x00\x00\x13\x0e\xd0\x00\x00\x12\x34\x00\x02\x1f\x08\x00\x08\x00\x00\x00"
 	rdpData       = "\x03\x00\x00\x0c\x02\xf0\x80\x7f\x65\x82\x01\xb2"
+	ldapStart     = "0\x1d\x02\x01\x01w\x18\x80\x161.3.6.1.4.1.1466.20037"
 	xmppClient    = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' to='a.example' xmlns:stream='http://etherx.jabber.org/streams'>"
 	xmppServer    = xmppClient + "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>"
 	xmppStart     = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"

@@ -24,7 +24,8 @@ func (s *shard[S]) warm(pkts []flow.Packet, idx []uint32) {
 	for j := range idx {
 		if ref := refs[j%ahead]; ref != 0 {
 			e := s.slab.at(ref - 1)
-			touched += e.tag + uint32(e.pkts[0]) + e.ends[0].start + uint32(e.histLen)
+			// One field of each of its cache lines.
+			touched += e.tag + uint32(e.pkts[0]) + e.ends[0].start + uint32(e.stamp)
 		}
 	}
 	s.warmed = touched
@@ -128,7 +129,7 @@ func (s *shard[S]) begin(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
 		s.letter(e, '^')
 	}
 	s.index.insert(tag, i)
-	c := initialClass(&e.Tuple)
+	c := s.initialClass(&e.Tuple)
 	e.deadline = p.Now + s.timeout[c]
 	s.push(i, e, c)
 	s.stats.Connections++
@@ -136,7 +137,7 @@ func (s *shard[S]) begin(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
 	return i, dir
 }
 
-func initialClass(t *flow.Tuple) class {
+func (s *shard[S]) initialClass(t *flow.Tuple) class {
 	switch t.Proto {
 	case flow.TCP:
 		// Until a packet is accepted it is not even that.
@@ -144,7 +145,9 @@ func initialClass(t *flow.Tuple) class {
 	case flow.UDP:
 		switch t.Dport {
 		case 53, 137, 5353, 5355:
-			return classDNS
+			if s.timeout[classDNS] < s.timeout[classUDP] {
+				return classDNS
+			}
 		}
 		return classUDP
 	case flow.ICMP, flow.ICMPv6:
