@@ -4,7 +4,6 @@ package lake_test
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -185,12 +184,7 @@ func TestCompactExcept(t *testing.T) {
 // TestKillDrop kills a process that drops what comes in: each part is wholly
 // there or not at all.
 func TestKillDrop(t *testing.T) {
-	kills := 12
-	if os.Getenv("WEIR_TEST_KILL") != "" {
-		kills = 100
-	} else if testing.Short() {
-		kills = 3
-	}
+	kills := killCount(t, 12, 3)
 	l := newLake(t)
 	inside := 0
 	for i := range kills {
