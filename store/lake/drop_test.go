@@ -205,7 +205,7 @@ func TestKillDrop(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d kills came amid drops", inside, kills)
-	if inside == 0 {
+	if inside == 0 && kills >= 10 { // of a few, all may miss
 		t.Error("no kill came amid drops")
 	}
 }
