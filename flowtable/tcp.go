@@ -396,7 +396,9 @@ func (s *shard[S]) tcpState(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir)
 		if fl&flow.RST != 0 && peer.state != closed {
 			self.to(reset)
 			closing = self.flags&epClosed == 0
-			s.lastWait(i, e, p.Now)
+			if e.class != classClosing { // what is over already ends no later
+				s.lastWait(i, e, p.Now)
+			}
 		}
 	}
 	// The server's SYN decides on the timeout of the port.
