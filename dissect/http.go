@@ -135,7 +135,8 @@ func (h *http) open(a *App) *httpSession {
 	}
 	id = h.sessions.get()
 	c := h.sessions.at(id)
-	*c = httpSession{httpLog: httpLog{written: h.s.attach(a, id)}}
+	*c = httpSession{} // in place, which a literal with the next would not be
+	c.written = h.s.attach(a, id)
 	if a.flags&inside != 0 {
 		c.outer = h.s.carrier
 	}
