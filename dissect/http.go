@@ -136,6 +136,7 @@ func (h *http) open(a *App) *httpSession {
 	id = h.sessions.get()
 	c := h.sessions.at(id)
 	*c = httpSession{httpLog: httpLog{written: h.s.attach(a, id)}}
+	c.side[flow.ToServer].size, c.side[flow.ToClient].size = -1, -1
 	if a.flags&inside != 0 {
 		c.outer = h.s.carrier
 	}
@@ -209,8 +210,8 @@ func (h *http) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []
 	}
 	if q.size == 0 {
 		q.size = -1
-		if q.state == httpParts && len(q.buf) > 0 {
-			h.entityData(t, c, dir, []byte("\r\n"))
+		if !h.endLine(t, a, c, dir, "\r\n") {
+			return
 		}
 	}
 	if again {
@@ -231,6 +232,7 @@ func (h *http) skip(t *flow.Tuple, c *httpSession, dir flow.Dir, n int64) {
 		q.state = httpChunkEnd
 		return
 	}
+	q.size = -1
 	h.made(t, c, dir, false)
 }
 
@@ -350,6 +352,25 @@ func (h *http) bodyLine(q *httpSide, data []byte) []byte {
 		q.afterCR = len(rest) == 0 && data[len(data)-1] == '\r'
 	}
 	return rest
+}
+
+// endLine ends the line of which a direction has the beginning, if any, as end
+// does. It reports false where the session has ended.
+func (h *http) endLine(t *flow.Tuple, a *App, c *httpSession, dir flow.Dir, end string) bool {
+	q := &c.side[dir&1]
+	switch {
+	case q.state == httpLines:
+		if q.left > 0 {
+			h.bodyLine(q, []byte(end))
+		}
+	case len(q.buf) == 0 || q.held:
+	case q.state == httpParts:
+		h.entityData(t, c, dir, []byte(end))
+	default:
+		_, more := h.line(t, a, c, dir, []byte(end))
+		return more
+	}
+	return true
 }
 
 // takeLine handles a line that is no header. It reports false where the session
@@ -508,17 +529,8 @@ func (h *http) fin(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time) {
 	}
 	c := h.sessions.at(id)
 	c.last = ts
-	q := &c.side[dir&1]
-	if q.state == httpLines && q.left > 0 {
-		q.body += 2
-		q.left = 0
-	}
-	if len(q.buf) > 0 && !q.held {
-		if q.state == httpParts {
-			h.entityData(t, c, dir, []byte("\n"))
-		} else if _, more := h.line(t, a, c, dir, []byte("\n")); !more {
-			return
-		}
+	if !h.endLine(t, a, c, dir, "\n") {
+		return
 	}
 	h.made(t, c, dir, false)
 	h.settle(t, a, c)

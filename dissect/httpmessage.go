@@ -280,12 +280,16 @@ func (h *http) begin(q *httpSide, expect httpExpect) {
 	h.s.bufs.release(q.mark)
 	q.httpEntity = httpEntity{length: -1, span: -1}
 	q.state, q.expect, q.ongoing = httpHeader, expect, true
-	q.trailer, q.chunked, q.onlyLF, q.plain, q.size = false, false, false, 0, -1
+	q.trailer, q.chunked, q.onlyLF, q.plain = false, false, false, 0
 }
 
 // endHeader finds out what follows the headers.
 func (h *http) endHeader(t *flow.Tuple, c *httpSession, dir flow.Dir) {
 	q := &c.side[dir&1]
+	if q.length >= 0 {
+		// Whether there is a body or not.
+		q.size = q.length
+	}
 	switch {
 	case q.trailer, q.expect == bodyNever:
 		h.made(t, c, dir, false)
@@ -294,7 +298,7 @@ func (h *http) endHeader(t *flow.Tuple, c *httpSession, dir flow.Dir) {
 			h.made(t, c, dir, false)
 			return
 		}
-		q.state, q.left, q.size = httpParts, q.length, q.length
+		q.state, q.left = httpParts, q.length
 		if q.kind == kindMessage {
 			h.beginPart(&q.httpEntity, 0)
 		}

@@ -240,6 +240,33 @@ func TestHTTPRules(t *testing.T) {
 			},
 		},
 		{
+			// The length is how much of a stream is lines: it has an end even where
+			// there is no body.
+			name: "a length of 0 ends the line that its segment ends in", steps: []step{
+				client("POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\nGET /a HTTP/1.1\r\nHost: h"), client("ost\r\n\r\n"), none,
+				server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 204 N"), server("o\r\n\r\n"),
+			},
+			want: []string{"1 POST - / 1.1 204 No 0 0", "2 GET h /a 1.1 200 OK 0 0", "3 - - - 1.1 204 N 0 0"},
+		},
+		{
+			name: "but no other line", steps: []step{
+				client("POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"), client("GET /a"), client("b HTTP/1.1\r\nHost: h\r\n\r\n"), none, none,
+			},
+			want: []string{"1 POST - / 1.1 204 No 0 0", "2 GET h /ab 1.1 204 No 0 0"},
+		},
+		{
+			name: "nor behind a body", steps: []step{
+				client("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n"), client("okGET /a"), client("b HTTP/1.1\r\nHost: h\r\n\r\n"), none, none,
+			},
+			want: []string{"1 POST - / 1.1 204 No 2 0", "2 GET h /ab 1.1 204 No 0 0"},
+		},
+		{
+			name: "the length of a body that is not there", steps: []step{
+				get, server("HTTP/1.1 304 No\r\nContent-Length: 14\r\n\r\n"), get, server("HTTP/1.1 204 N"), server("o\r\n\r\n"),
+			},
+			want: []string{"1 GET h /a 1.1 304 No 0 0", "2 GET h /a 1.1 204 N 0 0"},
+		},
+		{
 			name: "no length at all", steps: []step{get, server("HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\na\nb\n"), {dir: flow.ToClient, fin: true}},
 			want: []string{"1 GET h /a 1.1 200 OK 0 6"},
 		},
