@@ -440,7 +440,8 @@ var bodiless = regexp.MustCompile(`(?i)\bH(EA?D?)?[ \t]| (1..|204|304)`)
 
 // cutsMatter reports whether what a conversation yields may depend on how its
 // payload is cut: what a violation ends is the segment, the length of a body of
-// parts, or of none, ends a line, an error in a packed body costs what its segment had of it,
+// parts, or of none, ends a line, an error in a packed body costs what its segment
+// had of it,
 // SOCKS has one message in each piece, and what is unknown is not looked at for
 // long.
 func cutsMatter(tuple flow.Tuple, steps []step) bool {
@@ -454,12 +455,15 @@ func cutsMatter(tuple flow.Tuple, steps []step) bool {
 				return true
 			}
 		}
-		for range strings.Count(text, "content-length") {
-			_, text, _ = strings.Cut(text, "content-length")
-			if n, ok := number(bytes.TrimLeft([]byte(text), ": \t"), 10); !ok || n <= 0 || strings.Contains(text, "chunked") ||
+		for rest := text; strings.Contains(rest, "content-length"); {
+			_, rest, _ = strings.Cut(rest, "content-length")
+			if n, ok := number(bytes.TrimLeft([]byte(rest), ": \t"), 10); !ok || n <= 0 || strings.Contains(text, "chunked") ||
 				bodiless.MatchString(steps[0].data+st.data) {
 				return true
 			}
+		}
+		if tuple.Dport != 80 && st.dir == flow.ToServer && isRequest([]byte(text)) {
+			return true // other methods are looked for in the first piece alone
 		}
 		if strings.HasPrefix(text, "\x05") || len(text) > probeBytes && tuple.Dport != 80 {
 			return true
@@ -485,6 +489,8 @@ func FuzzHTTP(f *testing.F) {
 			f.Add(q, r, uint16(20))
 		}
 	}
+	f.Add("QUERY /q HTTP/1.1\r\n\r\nQUERY /r HTTP/1.1\r\n\r\n", "HTTP/1.1 204 No\r\n\r\n", uint16(20))
+	f.Add("POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\nGET /a", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHT", uint16(20))
 	f.Fuzz(func(t *testing.T, q, r string, n uint16) {
 		steps := []step{client(q), server(r), {dir: flow.ToServer, fin: true}, {dir: flow.ToClient, fin: true}}
 		for _, port := range []uint16{80, 4000} {

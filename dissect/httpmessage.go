@@ -134,7 +134,9 @@ func (h *http) requestLine(t *flow.Tuple, a *App, c *httpSession, line []byte) b
 	if q.version == 0x0009 && (n < 3 || len(uri) == 0) {
 		return h.badRequest(t, a, c, line)
 	}
-	a.confirm(protoHTTP)
+	if !c.guess {
+		a.confirm(protoHTTP)
+	}
 	c.asked = true
 	// As many letters as there are, be it one.
 	if c.unanswered < 128 && n <= 4 && bytes.EqualFold(line[:n], []byte("HEAD")[:n]) {
@@ -396,7 +398,7 @@ func (h *http) write(t *flow.Tuple, c *httpSession, id uint32) {
 	if l.count--; l.count > 0 {
 		h.s.bufs.free(h.exchanges.size())
 	}
-	if h.s.begin(flow.HTTP, t, x.ts, &l.written) {
+	if !c.guess && h.s.begin(flow.HTTP, t, x.ts, &l.written) {
 		h.fill(x)
 	}
 	h.s.bufs.release(x.text)
