@@ -165,9 +165,12 @@ func (h *http) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []
 	if !known {
 		c.guess = h.signature(t, a, dir, data) == no
 	}
-	again, ok := h.began(t, a, c, dir, ts, data)
-	if !ok {
-		return
+	again := false
+	if c.again || dir == flow.ToClient && !c.replied {
+		var ok bool
+		if again, ok = h.began(t, a, c, dir, ts, data); !ok {
+			return
+		}
 	}
 	c.seen = min(c.seen+uint32(min(len(data), lateBytes)), lateBytes)
 	if c.guess && c.seen > probeBytes {
