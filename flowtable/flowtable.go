@@ -86,7 +86,7 @@ type Timeouts struct {
 	Attempt     time.Duration // TCP: SYN without any answer, or nothing but bad packets (5 s)
 	TCP         time.Duration // TCP: idle after an answer (5 min)
 	Interactive time.Duration // TCP: idle on ports 21, 22, 23 and 513, and such services (1 h)
-	DNS         time.Duration // UDP on ports 53, 137, 5353 and 5355: idle for 1 s less when looked at (10 s)
+	DNS         time.Duration // UDP on ports 53, 137, 5353 and 5355, if below that of UDP: idle for 1 s less when looked at (10 s)
 	UDP         time.Duration // UDP, and TCP after a SYN-ACK without its SYN: idle (1 min)
 	ICMP        time.Duration // ICMP: idle (1 min)
 	Other       time.Duration // other protocols: idle (1 min)

@@ -597,6 +597,30 @@ func TestDNSTimer(t *testing.T) {
 	}
 }
 
+// Where all of UDP ends sooner than DNS is looked at, DNS does as well.
+func TestDNSTimerOfShortUDP(t *testing.T) {
+	pkts := []flow.Packet{
+		datagram(flow.UDP, 0, false, 4000, 53, 1), datagram(flow.UDP, 1.5, false, 4000, 53, 1),
+		datagram(flow.UDP, 3, false, 4000, 53, 1), datagram(flow.UDP, 5.1, false, 4000, 53, 1),
+	}
+	table, err := flowtable.New(flowtable.Config{Timeouts: flowtable.Timeouts{UDP: 2 * time.Second}}, func(int) flowtable.Streams[int32] {
+		return new(calls)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out flow.ConnBatch
+	table.Process(0, pkts, []uint32{0, 1, 2, 3}, moment(pkts[3].Now), &out)
+	flush(table, 0, pkts[3].Now, &out)
+	var got []uint64
+	for i := range out.Conns {
+		got = append(got, out.Conns[i].CSPkts)
+	}
+	if diff := cmp.Diff([]uint64{3, 1}, got); diff != "" {
+		t.Errorf("packets of connections differ (-want +got):\n%s", diff)
+	}
+}
+
 // TestDNSTimers: connections end in the order of their deadlines, however often
 // these were moved.
 func TestDNSTimers(t *testing.T) {

@@ -129,7 +129,7 @@ func (s *shard[S]) begin(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
 		s.letter(e, '^')
 	}
 	s.index.insert(tag, i)
-	c := initialClass(&e.Tuple)
+	c := s.initialClass(&e.Tuple)
 	e.deadline = p.Now + s.timeout[c]
 	s.push(i, e, c)
 	s.stats.Connections++
@@ -137,7 +137,7 @@ func (s *shard[S]) begin(tag uint32, p *flow.Packet) (uint32, flow.Dir) {
 	return i, dir
 }
 
-func initialClass(t *flow.Tuple) class {
+func (s *shard[S]) initialClass(t *flow.Tuple) class {
 	switch t.Proto {
 	case flow.TCP:
 		// Until a packet is accepted it is not even that.
@@ -145,7 +145,9 @@ func initialClass(t *flow.Tuple) class {
 	case flow.UDP:
 		switch t.Dport {
 		case 53, 137, 5353, 5355:
-			return classDNS
+			if s.timeout[classDNS] < s.timeout[classUDP] {
+				return classDNS
+			}
 		}
 		return classUDP
 	case flow.ICMP, flow.ICMPv6:
