@@ -94,8 +94,10 @@ type dns struct {
 
 func newDNS(s *Shard) *dns { return &dns{s: s, nameBuf: make([]byte, 0, maxName)} }
 
+// datagram reads a datagram. Roles are turned around only on the ports on which
+// Zeek looks for DNS: what is found elsewhere changes nothing of the connection.
 func (d *dns) datagram(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
-	if dir == flow.ToServer && a.services == 0 && a.session == 0 && a.flags&gaveUp == 0 && len(data) >= dnsHeader &&
+	if dir == flow.ToServer && dnsPort(t.Dport) && a.services == 0 && a.session == 0 && a.flags&gaveUp == 0 && len(data) >= dnsHeader &&
 		data[2]&0x80 != 0 && !multicast(t.Dst) {
 		a.flags |= reversed
 	}

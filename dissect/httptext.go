@@ -165,9 +165,11 @@ func (h *http) contentType(e *httpEntity, value []byte) {
 	switch {
 	case is(kind, "MULTIPART"):
 		if mark := boundary(rest); mark != nil {
-			e.mark, _ = h.s.bufs.add(e.mark[:0], mark)
+			// The dashes in front of it are there even where it is empty.
+			h.scratch = append(append(h.scratch[:0], "--"...), mark...)
+			e.mark, _ = h.s.bufs.add(e.mark[:0], h.scratch)
 		}
-		if e.kind = kindMultipart; e.mark == nil {
+		if e.kind = kindMultipart; len(e.mark) == 0 {
 			e.kind = kindOther
 		}
 	case is(kind, "MESSAGE"):

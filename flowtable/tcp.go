@@ -57,7 +57,10 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 	end := p.Seq + seqLen
 
 	self := &e.ends[dir]
-	s.initEndpoint(e, self, dir, p, end)
+	marked := fl&(flow.SYN|flow.FIN|flow.RST) != 0
+	if self.state == inactive || marked {
+		s.initEndpoint(e, self, dir, p, end)
+	}
 
 	if s.flagLetters(e, self, dir, p, payload) {
 		s.flip(e)
@@ -98,9 +101,12 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 		}
 	}
 
-	closing, flipped := s.tcpState(i, e, p, dir)
-	if flipped {
-		dir = dir.Reverse()
+	closing := false
+	if self.state == inactive || marked { // nothing else changes a state
+		var flipped bool
+		if closing, flipped = s.tcpState(i, e, p, dir); flipped {
+			dir = dir.Reverse()
+		}
 	}
 	if acked {
 		s.acked(i, e, dir.Reverse(), p)
@@ -390,7 +396,9 @@ func (s *shard[S]) tcpState(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir)
 		if fl&flow.RST != 0 && peer.state != closed {
 			self.to(reset)
 			closing = self.flags&epClosed == 0
-			s.lastWait(i, e, p.Now)
+			if e.class != classClosing { // what is over already ends no later
+				s.lastWait(i, e, p.Now)
+			}
 		}
 	}
 	// The server's SYN decides on the timeout of the port.

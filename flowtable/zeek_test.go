@@ -321,6 +321,13 @@ var zeekCases = []struct {
 		},
 	},
 	{
+		"no later for a reset behind both ends", 40000, 50000, "0 > S 0 0 0\n0.1 < SA 0 1 0\n0.2 > RA 1 1 0\n0.3 < FA 1 1 0\n4 < R 2 0 0\n5.3 > A 2 2 0",
+		[]string{
+			"A REJ ShRfr pkts 2/3 bytes 0/0 dur 300ms end 3",
+			"A OTH A pkts 1/0 bytes 0/0 dur 0s end 4",
+		},
+	},
+	{
 		"packets at one time have no duration", 40000, 50000, "0 > S 0 0 0\n0 < SA 0 1 0\n0 > A 1 1 9",
 		[]string{"A S1 ShD pkts 2/1 bytes 9/0 dur 0s end 4"},
 	},

@@ -49,11 +49,11 @@ func (p *Pool) keep(o *Order, dir flow.Dir, x piece, sink Sink) {
 			if uint32(before) < x.n {
 				part = x.to(uint32(before))
 			}
-			before := len(h.pieces[dir])
+			pieces := len(h.pieces[dir])
 			if !p.insert(o, h, dir, i, part, sink) {
 				return
 			}
-			i += len(h.pieces[dir]) - before
+			i += len(h.pieces[dir]) - pieces
 		}
 		covered := y.seq + y.n - x.seq
 		if int32(covered) <= 0 {
@@ -173,8 +173,18 @@ func (p *Pool) remove(o *Order, dir flow.Dir, n int) {
 	for _, x := range h.pieces[dir][:n] {
 		p.recycle(h, x)
 	}
-	h.pieces[dir] = slices.Delete(h.pieces[dir], 0, n)
+	h.cut(dir, n)
 	p.release(o)
+}
+
+// cut takes the first n pieces of a direction away. Where many waited, and few do
+// now, it gives their places back: what is booked is what waits.
+func (h *hold) cut(dir flow.Dir, n int) {
+	left := slices.Delete(h.pieces[dir], 0, n)
+	if room := max(2*len(left), keepPieces); room < cap(left)/2 {
+		left = append(make([]piece, 0, room), left...)
+	}
+	h.pieces[dir] = left
 }
 
 // drain delivers what waits and is in order now.
@@ -196,7 +206,7 @@ func (p *Pool) drain(o *Order, dir flow.Dir, sink Sink) {
 		p.recycle(h, x)
 	}
 	if done > 0 {
-		h.pieces[dir] = slices.Delete(h.pieces[dir], 0, done)
+		h.cut(dir, done)
 		p.release(o)
 	}
 }
@@ -229,8 +239,7 @@ func (p *Pool) drop(o *Order, dir flow.Dir) {
 	for _, x := range h.pieces[dir] {
 		p.recycle(h, x)
 	}
-	clear(h.pieces[dir])
-	h.pieces[dir] = h.pieces[dir][:0]
+	h.cut(dir, len(h.pieces[dir]))
 	p.release(o)
 }
 
@@ -239,11 +248,6 @@ func (p *Pool) release(o *Order) {
 	h := &p.holds[o.held-1]
 	if len(h.pieces[0])+len(h.pieces[1]) > 0 {
 		return
-	}
-	for dir := range h.pieces {
-		if cap(h.pieces[dir]) > keepPieces {
-			h.pieces[dir] = nil
-		}
 	}
 	p.free = append(p.free, o.held)
 	o.held = 0

@@ -143,8 +143,9 @@ const (
 	maxSpare = 256 << 10 // bytes of unused buffers of each size
 	// pieceCost is what a piece without its bytes is booked with.
 	pieceCost = 64
-	// keepPieces is the number of places that an unused hold keeps.
-	keepPieces = 16
+	// keepPieces is about the number of places for pieces that a hold keeps for a
+	// direction where none wait.
+	keepPieces = 4
 )
 
 // bufSize returns the capacity of the buffers of a size.

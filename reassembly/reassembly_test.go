@@ -294,6 +294,36 @@ func TestSmallPieces(t *testing.T) {
 	}
 }
 
+// TestPlacesAreGivenBack: a connection where much waited, and one byte still does,
+// takes the memory of that byte.
+func TestPlacesAreGivenBack(t *testing.T) {
+	const limit = 256 << 10
+	p := reassembly.NewPool(reassembly.Config{Budget: reassembly.NewBudget(limit)})
+	s := sink{deaf: true}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	orders := make([]reassembly.Order, 300)
+	for i := range orders {
+		p.Start(&orders[i], flow.ToServer, base)
+		p.Ack(&orders[i], flow.ToServer, base, &s)
+		for at := range uint32(1000) {
+			p.Segment(&orders[i], flow.ToServer, base+2+2*at, 1, []byte{1}, &s)
+		}
+		n := uint32(1997)
+		p.Segment(&orders[i], flow.ToServer, base, n, make([]byte, n), &s)
+		if seq, ok := orders[i].Next(flow.ToServer); !ok || seq != base+n || !p.Pending(&orders[i], flow.ToServer) {
+			t.Fatalf("Next() = %d, %v, want all but the last pieces delivered", seq-base, ok)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 3*limit {
+		t.Errorf("the heap grew by %d bytes under a budget of %d", grown, limit)
+	}
+	runtime.KeepAlive(p)
+}
+
 func TestUnwantedBytesAreNotKept(t *testing.T) {
 	p := reassembly.NewPool(reassembly.Config{})
 	var o reassembly.Order
