@@ -159,6 +159,10 @@ func upgradeProto(t *flow.Tuple, a *App, dir flow.Dir, data []byte) uint8 {
 			return port
 		}
 	}
+	if v != yes {
+		// What came from the other side before the greeting.
+		return protoFTP
+	}
 	return known
 }
 

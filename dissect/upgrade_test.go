@@ -77,6 +77,7 @@ func upgradeCases() map[string]upgradeCase {
 		"FTP without a space":        {21, []step{s("220 x\r\n"), c("USER a\r\n"), s("331_x\r\n")}, "", false},
 		"FTP with lines inside":      {21, []step{s("220-x\r\n \r\nwelcome\r\n220-\r\n220\r\n221 y\r\n220 z\r\n"), c("USER a\r\n"), s("331\r\n")}, "ftp", false},
 		"FTP asks behind a user":     {2121, []step{s("220 x\r\n"), c("USER a\r\n"), s("331 x\r\n"), c("AUTH TLS\r\n"), s("234 Proceed.\r\n")}, "ftp", true},
+		"SMTP's client was early":    {2525, []step{c("H"), s("220 mx\r\n"), c("ELO a\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", true},
 		"POP3":                       {110, []step{s("+OK ready\r\n"), c("CAPA\r\n"), s("+OK\r\nSTLS\r\n.\r\n"), c("STLS\r\n"), s("+OK begin\r\n")}, "pop3", true},
 		"POP3 refuses":               {110, []step{s("+OK ready\r\n"), c("STLS\r\n"), s("-ERR\r\n")}, "", false},
 		"POP3 without TLS":           {110, []step{s("+OK ready\r\n"), c("USER a\r\n"), s("+OK\r\n"), c("PASS b\r\n"), s("+OK\r\n")}, "pop3", false},
