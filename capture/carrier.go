@@ -30,9 +30,9 @@ func tunnelPort(port uint16) bool {
 }
 
 // maxCarriers is how many UDP connections that carry tunnels, or have a port of
-// theirs, are remembered, which takes some 15 MB. Beyond that the one that was silent longest is
-// forgotten: its next packet counts as the first of a connection, which takes
-// over the uid that this packet gives.
+// theirs, are remembered, which takes some 15 MB. Beyond that the one that was
+// silent longest is forgotten: its next packet counts as the first of a connection,
+// which takes over the uid that this packet gives.
 const maxCarriers = 1 << 16
 
 // defaultUDPTimeout is after how much silence a UDP connection is over.
@@ -68,30 +68,25 @@ func (e *endpoint) before(o *endpoint) bool {
 // carrier is a UDP connection that may carry tunnels. The table of connections has
 // the same one: both go by the same packets, rules and timeout.
 type carrier struct {
+	links
 	key      carrierKey
 	uid      uint64
 	deadline flow.Time
-	// older and newer link the connections by their last packet; newer also links
-	// the unused ones.
-	older, newer int32
-	client       endpoint
-	server       uint16 // port
-	detected     bool   // known by its payload, not by a port
+	client   endpoint
+	server   uint16 // port
+	detected bool   // known by its payload, not by a port
 	// violated has a bit for each protocol that a payload pretended to be of: Zeek
 	// then looks for it no more. teredo has one for each direction in which
 	// there was a valid packet.
 	violated, teredo uint8
 }
 
-// carriers holds them. Everything is linked by index, so that the garbage
-// collector has nothing to follow.
+// carriers holds them by the age of their last packet.
 type carriers struct {
-	timeout        flow.Time
-	ports          *flow.ServerPorts
-	index          map[carrierKey]int32
-	all            []carrier
-	free           int32
-	oldest, newest int32
+	byAge[carrier, *carrier]
+	timeout flow.Time
+	ports   *flow.ServerPorts
+	index   map[carrierKey]int32
 	// detected is how many of them are known by their payload: while there are
 	// some, every UDP packet is looked up, so that it keeps them alive.
 	detected int
@@ -102,8 +97,8 @@ func newCarriers(timeout time.Duration) carriers {
 		timeout = defaultUDPTimeout
 	}
 	return carriers{
-		timeout: flow.Time(timeout), ports: flow.NewServerPorts(), index: map[carrierKey]int32{},
-		free: none, oldest: none, newest: none,
+		byAge: newByAge[carrier](), timeout: flow.Time(timeout), ports: flow.NewServerPorts(),
+		index: map[carrierKey]int32{},
 	}
 }
 
@@ -131,14 +126,7 @@ func (t *carriers) begin(key *carrierKey, p *flow.Packet, now flow.Time) (i int3
 		t.remove(t.oldest)
 		evicted = true
 	}
-	if i = t.free; i == none {
-		i = int32(len(t.all))
-		t.all = append(t.all, carrier{})
-	} else {
-		t.free = t.all[i].newer
-	}
-	c := &t.all[i]
-	*c = carrier{
+	c := carrier{
 		key: *key, uid: flow.UID(p), deadline: now + t.timeout,
 		client: endpoint{p.Src, p.Sport}, server: p.Dport,
 		detected: !tunnelPort(p.Sport) && !tunnelPort(p.Dport),
@@ -149,51 +137,22 @@ func (t *carriers) begin(key *carrierKey, p *flow.Packet, now flow.Time) (i int3
 	if c.detected {
 		t.detected++
 	}
+	i = t.link(c)
 	t.index[*key] = i
-	t.push(i)
 	return i, evicted
 }
 
 // touch says that a packet of the connection came.
 func (t *carriers) touch(i int32, now flow.Time) {
 	t.all[i].deadline = now + t.timeout
-	if i != t.newest {
-		t.unlink(i)
-		t.push(i)
-	}
-}
-
-func (t *carriers) push(i int32) {
-	c := &t.all[i]
-	c.older, c.newer = t.newest, none
-	if t.newest == none {
-		t.oldest = i
-	} else {
-		t.all[t.newest].newer = i
-	}
-	t.newest = i
-}
-
-func (t *carriers) unlink(i int32) {
-	c := &t.all[i]
-	if c.older == none {
-		t.oldest = c.newer
-	} else {
-		t.all[c.older].newer = c.newer
-	}
-	if c.newer == none {
-		t.newest = c.older
-	} else {
-		t.all[c.newer].older = c.older
-	}
+	t.renew(i)
 }
 
 func (t *carriers) remove(i int32) {
-	t.unlink(i)
 	c := &t.all[i]
 	if c.detected {
 		t.detected--
 	}
 	delete(t.index, c.key)
-	c.newer, t.free = t.free, i
+	t.drop(i)
 }

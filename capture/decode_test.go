@@ -236,6 +236,18 @@ func ipTests() []frameTest {
 			want:  func() packet { w := plus(want6(), 24); w.Src = "2001:db8::9"; return w }(),
 		},
 		{
+			name: "two routing headers, the first at its end", link: 101,
+			frame: v6(43, []byte{43, 2, 0, 0, 0, 0, 0, 0}, ip("2001:db8::6"), []byte{43, 2, 0, 1, 0, 0, 0, 0}, ip("2001:db8::7"),
+				[]byte{17, 2, 2, 1, 0, 0, 0, 0}, ip("2001:db8::8"), u),
+			want: func() packet { w := plus(want6(), 72); w.Dst = "2001:db8::7"; return w }(),
+		},
+		{
+			name: "three home addresses", link: 101,
+			frame: v6(60, []byte{60, 4, 201, 16}, ip("2001:db8::9"), []byte{201, 16}, ip("2001:db8::a"), []byte{1, 0},
+				[]byte{17, 2, 1, 2, 0, 0, 201, 16}, ip("2001:db8::b"), u),
+			want: func() packet { w := plus(want6(), 64); w.Src = "2001:db8::9"; return w }(),
+		},
+		{
 			name: "home address cut", link: 101,
 			frame: v6(60, []byte{17, 0, 0, 0, 0, 0, 201, 16}, u),
 			want:  plus(want6(), 8),

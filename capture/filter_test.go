@@ -130,7 +130,8 @@ func TestFilterOfLinkTypes(t *testing.T) {
 	t.Logf("%d link types compared with libpcap", len(compared))
 }
 
-// Our interpreter agrees with libpcap's on every Ethernet frame of the corpus.
+// TestFilterAgainstLibpcap checks that our interpreter agrees with libpcap's on the
+// Ethernet frames of the corpus.
 func TestFilterAgainstLibpcap(t *testing.T) {
 	exprs := []string{
 		"tcp port 80 or udp port 53", "ip6", "vlan and tcp", "icmp[icmptype] = 8 or icmp6", "ip[8] < 64 and greater 200",
@@ -142,8 +143,11 @@ func TestFilterAgainstLibpcap(t *testing.T) {
 		paths = paths[:len(paths)/10]
 	}
 	checked := 0
-	for _, expr := range exprs {
-		for _, path := range paths {
+	for i, path := range paths {
+		for j, expr := range exprs {
+			if (i+j)%3 > 0 {
+				continue // each file with a third of the filters, each filter with a third of the files
+			}
 			h, err := pcap.OpenOffline(path)
 			if err != nil {
 				continue

@@ -20,7 +20,7 @@ const (
 	maxSlabs      = 20
 	maxUnits      = unitsPerSlab * maxSlabs
 	maxPieceUnits = 2048 // of one datagram: bounds the walk along its list
-	maxJoins      = 8    // datagrams completed by one frame, in each other
+	maxJoins      = 32   // datagrams completed by one frame: bounds a block's memory
 )
 
 // fragment is one fragment of a datagram.
@@ -52,10 +52,10 @@ type unit struct {
 
 // datagram is a datagram of which fragments are missing.
 type datagram struct {
+	links
 	key         fragKey
 	begun       flow.Time
 	head, tail  int32 // units
-	older, newr int32 // datagrams by age; newr also links the free ones
 	units       int32
 	have, total int32 // bytes; total is -1 until the last fragment came
 	hdr         int32 // length of the headers that the datagram gets
@@ -63,21 +63,17 @@ type datagram struct {
 	dead        bool // overlapped, its fragments are dropped until it times out
 }
 
-// fragments holds the datagrams that are not yet complete. Everything is linked
-// by index, so that the garbage collector has nothing to follow.
+// fragments holds the datagrams that are not yet complete. Units are linked by
+// index as well, so that the garbage collector has nothing to follow.
 type fragments struct {
-	index          map[fragKey]int32
-	grams          []datagram
-	slabs          []*[unitsPerSlab]unit
-	freeGram       int32
-	freeUnit       int32
-	oldest, newest int32
-	made           int // units handed out at least once
-	used           int // units in use
-	stats          FragmentStats
+	byAge[datagram, *datagram]
+	index    map[fragKey]int32
+	slabs    []*[unitsPerSlab]unit
+	freeUnit int32
+	made     int // units handed out at least once
+	used     int // units in use
+	stats    FragmentStats
 }
-
-const none = int32(-1)
 
 // fragment adds a fragment and decodes the datagram if that completes it. p holds
 // the addresses of the fragment's IP header.
@@ -108,12 +104,13 @@ func (d *decoder) fragment(p *flow.Packet, f *fragment) Reason {
 	if r != Delivered {
 		return r
 	}
-	gram := &s.grams[g]
+	gram := &s.all[g]
 	n := s.whole(gram)
 	if n == 0 {
 		return Fragment
 	}
 	if d.joins++; d.joins > maxJoins {
+		s.stats.Evicted++
 		s.remove(g)
 		return FragmentBad
 	}
@@ -150,7 +147,7 @@ func (s *fragments) add(f *fragment, now flow.Time) (int32, Reason) {
 	if !ok {
 		g = s.begin(f.key, now)
 	}
-	gram := &s.grams[g]
+	gram := &s.all[g]
 	if gram.dead {
 		return none, FragmentOverlap
 	}
@@ -301,7 +298,7 @@ func (s *fragments) reserve(n int, g int32) {
 	for maxUnits-s.used < n {
 		victim := s.oldest
 		if victim == g {
-			victim = s.grams[g].newr
+			victim = s.all[g].newer
 		}
 		if victim == none {
 			return
@@ -315,29 +312,13 @@ func (s *fragments) reserve(n int, g int32) {
 func (s *fragments) begin(key fragKey, now flow.Time) int32 {
 	if s.index == nil {
 		s.index = make(map[fragKey]int32)
-		s.freeGram, s.oldest, s.newest = none, none, none
+		s.byAge = newByAge[datagram]()
 	}
 	if len(s.index) == maxDatagrams {
 		s.stats.Evicted++
 		s.remove(s.oldest)
 	}
-	g := s.freeGram
-	if g == none {
-		g = int32(len(s.grams))
-		s.grams = append(s.grams, datagram{})
-	} else {
-		s.freeGram = s.grams[g].newr
-	}
-	s.grams[g] = datagram{
-		key: key, begun: now, head: none, tail: none, total: -1,
-		older: s.newest, newr: none,
-	}
-	if s.newest == none {
-		s.oldest = g
-	} else {
-		s.grams[s.newest].newr = g
-	}
-	s.newest = g
+	g := s.link(datagram{key: key, begun: now, head: none, tail: none, total: -1})
 	s.index[key] = g
 	s.count()
 	return g
@@ -345,20 +326,10 @@ func (s *fragments) begin(key fragKey, now flow.Time) int32 {
 
 // remove forgets a datagram.
 func (s *fragments) remove(g int32) {
-	gram := &s.grams[g]
+	gram := &s.all[g]
 	s.dropUnits(gram)
 	delete(s.index, gram.key)
-	if gram.older == none {
-		s.oldest = gram.newr
-	} else {
-		s.grams[gram.older].newr = gram.newr
-	}
-	if gram.newr == none {
-		s.newest = gram.older
-	} else {
-		s.grams[gram.newr].older = gram.older
-	}
-	gram.newr, s.freeGram = s.freeGram, g
+	s.drop(g)
 	s.count()
 }
 
@@ -374,7 +345,7 @@ func (s *fragments) dropUnits(gram *datagram) {
 
 // expire gives up datagrams that were begun five minutes ago.
 func (s *fragments) expire(now flow.Time) {
-	for len(s.index) > 0 && now-s.grams[s.oldest].begun >= fragTimeout {
+	for len(s.index) > 0 && now-s.all[s.oldest].begun >= fragTimeout {
 		s.stats.TimedOut++
 		s.remove(s.oldest)
 	}

@@ -375,7 +375,7 @@ func TestNestedFragments(t *testing.T) {
 	if diff := cmp.Diff(want, rejected(res.stats)); diff != "" {
 		t.Errorf("rejected (-want +got):\n%s", diff)
 	}
-	if got := res.stats.Fragments.Completed; got != 8 {
-		t.Errorf("Completed = %d, want 8", got)
+	if got := res.stats.Fragments.Completed; got != 32 {
+		t.Errorf("Completed = %d, want 32", got)
 	}
 }

@@ -101,8 +101,10 @@ const (
 )
 
 // ip6Chain follows the extension headers. b is what was captured of the n bytes
-// that follow at bytes of headers.
+// that follow at bytes of headers. Of several home addresses or routing headers,
+// which no sender should make, the first counts, as in Zeek.
 func (d *decoder) ip6Chain(p *flow.Packet, next uint8, b []byte, n, at int) Reason {
+	var home, routed bool
 	for {
 		unit, base := 8, 8
 		switch next {
@@ -134,9 +136,9 @@ func (d *decoder) ip6Chain(p *flow.Packet, next uint8, b []byte, n, at int) Reas
 		ext := b[:size]
 		switch next {
 		case extDestination:
-			homeAddress(p, ext)
+			home = home || homeAddress(p, ext)
 		case extRouting:
-			finalDestination(p, ext)
+			routed = routed || finalDestination(p, ext)
 		case extFragment:
 			frag := binary.BigEndian.Uint16(b[2:])
 			if frag&0xfff9 == 0 {
@@ -160,31 +162,33 @@ func (d *decoder) ip6Chain(p *flow.Packet, next uint8, b []byte, n, at int) Reas
 	}
 }
 
-// homeAddress takes the source from a home address option (mobile IPv6).
-func homeAddress(p *flow.Packet, ext []byte) {
+// homeAddress takes the source from a home address option (mobile IPv6), if there
+// is one.
+func homeAddress(p *flow.Packet, ext []byte) bool {
 	for b := ext[2:]; len(b) > 0; {
 		if b[0] == 0 { // one byte of padding
 			b = b[1:]
 			continue
 		}
 		if len(b) < 2 || int(b[1])+2 > len(b) {
-			return
+			return false
 		}
 		if b[0] == optHomeAddress && b[1] == 16 {
 			p.Src = flow.Addr(b[2:18])
+			return true
 		}
 		b = b[int(b[1])+2:]
 	}
+	return false
 }
 
 // finalDestination takes the destination from a routing header that still has
-// stops to go.
-func finalDestination(p *flow.Packet, ext []byte) {
+// stops to go, if it is one.
+func finalDestination(p *flow.Packet, ext []byte) bool {
 	words, kind, left := ext[1], ext[2], ext[3]
-	if left == 0 {
-		return
+	if left == 0 || !(kind == 0 && words >= 2 && words%2 == 0 || kind == 2 && words == 2) {
+		return false
 	}
-	if kind == 0 && words >= 2 && words%2 == 0 || kind == 2 && words == 2 {
-		p.Dst = flow.Addr(ext[len(ext)-16:])
-	}
+	p.Dst = flow.Addr(ext[len(ext)-16:])
+	return true
 }

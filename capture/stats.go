@@ -130,8 +130,7 @@ func (r Reason) Skipped() bool {
 // Stats are the counters of a Reader or of a Live.
 //
 // At any time Packets is Delivered plus the sum of Rejected. No counter goes back.
-// Of a Live, once Next
-// has returned io.EOF or an error other than ErrClosed,
+// Of a Live, once Next has returned io.EOF or an error other than ErrClosed,
 //
 //	Received = Packets + Lost.Kernel + Lost.Overload + Lost.Unread
 //

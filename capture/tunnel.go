@@ -24,8 +24,9 @@ func (d *decoder) tunnel(p *flow.Packet, proto uint8, b []byte) Reason {
 	d.depth++
 	d.parent, d.via = d.pairUID(p), flow.NoCarrier
 	padding := d.padding
-	// What is inside counts as captured whole, however long the frame was.
-	d.padding, d.missing = 0, 0
+	// What is inside counts as captured whole, however long the frame was, and has
+	// its own tags or none.
+	d.padding, d.missing, d.vlan = 0, 0, 0
 	switch proto {
 	case flow.IPIP:
 		return d.exactIP(4, b, padding)
@@ -74,17 +75,16 @@ const (
 	greAruba3   = 0x8300 // to 0x8370
 	greAruba9   = 0x9000
 	grePPP      = 0x880b
-	pppIPv4     = 0x0021
-	pppIPv6     = 0x0057
 	greEthernet = 0x6558
 	greWCCP     = 0x883e
 	greERSPAN   = 0x88be
 	greERSPAN3  = 0x22eb
 )
 
-// gre opens GRE: version 0 with IP, Ethernet, ERSPAN, what WCCP redirects or
+// gre opens GRE: version 0 with IP, MPLS, Ethernet, ERSPAN, what WCCP redirects or
 // Aruba's 802.11 in it, and version 1, which PPTP uses for PPP. Source routes, which
-// are long obsolete, are not followed.
+// are long obsolete, are not followed. As Zeek does, what looks like IP is taken for
+// that whatever the protocol's number, since vendors use their own.
 func (d *decoder) gre(b []byte, padding int) Reason {
 	if len(b) < 4 {
 		return TunnelHeader
@@ -138,6 +138,9 @@ func (d *decoder) gre(b []byte, padding int) Reason {
 	}
 	if isAruba(proto) {
 		return d.wlan(b, len(b), false)
+	}
+	if len(b) > 0 && (b[0]>>4 == 4 || b[0]>>4 == 6) {
+		return d.ip(b, len(b))
 	}
 	return TunnelPayload
 }

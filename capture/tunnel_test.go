@@ -85,6 +85,10 @@ func tunnelTests() []frameTest {
 		{name: "not aruba", link: 101, frame: gre(0, 0x8380, wlan(0x88, 1, 0, snap(0, 0x0800, plain4()))), reason: capture.TunnelPayload},
 		{name: "not aruba either", link: 101, frame: gre(0, 0x8201, wlan(0x88, 1, 0, snap(0, 0x0800, plain4()))), reason: capture.TunnelPayload},
 		{name: "gre keepalive", link: 101, frame: gre(0, 0), reason: capture.TunnelPayload},
+		{name: "gre ip by another number", link: 101, frame: gre(0, 0x1234, plain4()), want: in(want4())},
+		{name: "gre ipv6 by another number", link: 101, frame: gre(0x2000, 0, key, plain6()), want: in(want6())},
+		{name: "gre of a vlan", link: 1, frame: eth(0x8100, cat(be16(9), be16(0x0800), gre(0, 0x0800, plain4()))), want: in(want4())},
+		{name: "gre vlan in a vlan", link: 1, frame: eth(0x8100, cat(be16(9), be16(0x0800), gre(0, 0x6558, eth(0x8100, cat(be16(3), be16(0x0800), plain4()))))), want: in(vlan(want4(), 3))},
 		{name: "gre clns", link: 101, frame: gre(0, 0x00fe, zeros(20)), reason: capture.TunnelPayload},
 	}
 }

@@ -4,6 +4,14 @@ package capture
 
 import "encoding/binary"
 
+// Protocols of PPP.
+const (
+	pppIPv4      = 0x0021
+	pppIPv6      = 0x0057
+	pppMPLS      = 0x0281
+	pppMPLSMulti = 0x0283
+)
+
 // pppoe decodes a PPPoE session header.
 func (d *decoder) pppoe(b []byte, n int) Reason {
 	if len(b) < 8 {
@@ -43,9 +51,9 @@ func (d *decoder) ppp(b []byte, n int) Reason {
 
 func (d *decoder) pppProto(proto uint16, b []byte, n int) Reason {
 	switch proto {
-	case 0x0021, 0x0057:
+	case pppIPv4, pppIPv6:
 		return d.ip(b, n)
-	case 0x0281, 0x0283:
+	case pppMPLS, pppMPLSMulti:
 		return d.mpls(b, n)
 	}
 	return NotIP

@@ -76,6 +76,7 @@ func (d *decoder) aggregate(b []byte) Reason {
 		if !ok {
 			break
 		}
+		around.joins = d.joins // they count for the whole frame
 		d.place = around
 		if r := d.llc(b[subframeHeader:end:end], end-subframeHeader); count == 0 || r == Delivered {
 			result = r

@@ -177,6 +177,28 @@ func TestAggregateOfTunnels(t *testing.T) {
 	}
 }
 
+// A frame completes only so many datagrams, however many fragments it holds: else a
+// small one could fill a block with all that waits.
+func TestAggregateOfFragments(t *testing.T) {
+	const datagrams, most = 40, 32
+	whole := udp(1000, 53, pattern(48))
+	f := newPcap(105)
+	var last [][]byte
+	for id := range datagrams {
+		f.add(1e18, wlan(wlanPlain, 2, 0, snap(0, 0x0800, piece4(id, whole, 0, 40))))
+		last = append(last, subframe(false, snap(0, 0x0800, piece4(id, whole, 40, len(whole)))))
+	}
+	f.add(2e18, wlan(wlanQoS, 2, 0x80, last...))
+	res := read(t, capture.Config{Inputs: []string{"-"}, Stdin: bytes.NewReader(f.buf)})
+	s := res.stats
+	if n := len(res.packets); n != most || s.Aggregated != most-1 || s.Fragments.Completed != most || s.Fragments.Evicted != datagrams-most {
+		t.Errorf("%d packets, %d aggregated, %+v, want %d of %d datagrams", n, s.Aggregated, s.Fragments, most, datagrams)
+	}
+	if s.Fragments.Bytes != 0 {
+		t.Errorf("%d bytes of fragments are left, want none", s.Fragments.Bytes)
+	}
+}
+
 // Some access points pad the frames of an A-MSDU in ways of their own, and not all
 // frames have a SNAP header.
 func TestAggregatePadding(t *testing.T) {

@@ -78,6 +78,8 @@ func replays(tb testing.TB, s *Shard) map[string]*replay {
 		"xmpp":  newReplay(s, testTuple(flow.TCP, 5222), append(upgradeCases()["XMPP"].before, upgradeHandshake()...)),
 		"mysql": newReplay(s, testTuple(flow.TCP, 3306), append(upgradeCases()["MySQL"].before, upgradeHandshake()...)),
 		"rdp":   newReplay(s, testTuple(flow.TCP, 3389), append(upgradeCases()["RDP"].before, upgradeHandshake()...)),
+		"pgsql": newReplay(s, testTuple(flow.TCP, 5432), append(upgradeCases()["PostgreSQL"].before, upgradeHandshake()...)),
+		"ldap":  newReplay(s, testTuple(flow.TCP, 389), append(upgradeCases()["LDAP"].before, upgradeHandshake()...)),
 		"gsi":   newReplay(s, testTuple(flow.TCP, 2811), gsiSteps()),
 		"other": newReplay(s, testTuple(flow.TCP, 22), []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("SSH-2.0-PuTTY\r\n")}),
 		"udp":   newReplay(s, testTuple(flow.UDP, 4500), []step{client("\x00\x01\x02\x03\x04\x05\x06\x07"), server("\x00\x01\x02\x03")}),

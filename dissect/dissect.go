@@ -8,7 +8,8 @@
 // bytes of a direction decide which dissector the connection gets; where no
 // dissector knows them, nothing more of that direction is wanted. A connection
 // occupies a session of a dissector only while there is something to remember.
-// Each protocol is one dissector in one file, listed in protocols.
+// Each protocol is listed in protocols and has its file: a dissector of its own, or
+// what upgrade.go asks of those that are followed only to where they become TLS.
 package dissect
 
 import (
@@ -133,6 +134,8 @@ type Shard struct {
 	Out *flow.IntelBatch
 
 	protos     []entry // by App.proto-1
+	streams    []uint8 // of protos, those that run over TCP
+	datagrams  []uint8 // and over UDP
 	probes     slab[probe]
 	bufs       buffers
 	services   map[uint16]string // texts of more than one service
@@ -268,6 +271,14 @@ func NewShard(cfg Config) *Shard {
 	s := &Shard{maxRecords: uint32(min(cfg.MaxRecords, 1<<31)), services: map[uint16]string{}}
 	s.bufs = buffers{memory: cfg.Memory, max: cfg.MaxSession, stats: &s.stats}
 	s.protos = protocols(s)
+	for i, p := range s.protos {
+		if p.tcp != nil {
+			s.streams = append(s.streams, uint8(i))
+		}
+		if p.udp != nil {
+			s.datagrams = append(s.datagrams, uint8(i))
+		}
+	}
 	return s
 }
 
@@ -421,6 +432,26 @@ func (s *Shard) begin(kind flow.Kind, t *flow.Tuple, ts flow.Time, n *uint32) bo
 	s.stats.Records[kind]++
 	s.Out.Begin(kind, t, max(ts, firstTime))
 	return true
+}
+
+// occupy gives the connection a session of a dissector, which is as its last user
+// left it, and returns with it what the connection had written so far. It is nil
+// where there is no memory for one; nothing more is wanted then.
+func occupy[T any](s *Shard, a *App, sessions *slab[T]) (session *T, written uint32) {
+	if !s.bufs.book(sessions.size()) {
+		a.flags |= doneBoth
+		return nil, 0
+	}
+	id := sessions.get()
+	return sessions.at(id), s.attach(a, id)
+}
+
+// vacate is the opposite of occupy.
+func vacate[T any](s *Shard, a *App, sessions *slab[T], written uint32) {
+	id, _ := a.has()
+	s.detach(a, written)
+	sessions.put(id)
+	s.bufs.free(sessions.size())
 }
 
 // attach gives the connection a session number; what it had written so far is

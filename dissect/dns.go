@@ -94,8 +94,10 @@ type dns struct {
 
 func newDNS(s *Shard) *dns { return &dns{s: s, nameBuf: make([]byte, 0, maxName)} }
 
+// datagram reads a datagram. Roles are turned around only on the ports on which
+// Zeek looks for DNS: what is found elsewhere changes nothing of the connection.
 func (d *dns) datagram(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
-	if dir == flow.ToServer && a.services == 0 && a.session == 0 && a.flags&gaveUp == 0 && len(data) >= dnsHeader &&
+	if dir == flow.ToServer && dnsPort(t.Dport) && a.services == 0 && a.session == 0 && a.flags&gaveUp == 0 && len(data) >= dnsHeader &&
 		data[2]&0x80 != 0 && !multicast(t.Dst) {
 		a.flags |= reversed
 	}
@@ -324,12 +326,12 @@ func (d *dns) parse(t *flow.Tuple, data []byte, reply bool) {
 	if update {
 		r.section = sectionPrerequisite
 	}
-	if off = d.section(data, off, be16(data, 6), r, reply); off < 0 {
+	if off = d.section(data, off, be16(data, 6), &r, reply); off < 0 {
 		return
 	}
 	if update {
 		r.section = sectionUpdate
-		if off = d.section(data, off, be16(data, 8), r, reply); off < 0 {
+		if off = d.section(data, off, be16(data, 8), &r, reply); off < 0 {
 			return
 		}
 	}
@@ -338,7 +340,7 @@ func (d *dns) parse(t *flow.Tuple, data []byte, reply bool) {
 
 // section reads the records of a section that begins at off. It returns where they
 // end, or a negative number where the message cannot be read further.
-func (d *dns) section(data []byte, off int, records uint16, r rr, reply bool) int {
+func (d *dns) section(data []byte, off int, records uint16, r *rr, reply bool) int {
 	for range records {
 		r.owner = off
 		if off = skipName(data, off, r.netbios); len(data)-off < 4 {
@@ -358,7 +360,7 @@ func (d *dns) section(data []byte, off int, records uint16, r rr, reply bool) in
 			d.s.stats.Truncated++
 			return -1
 		default:
-			if off = d.answer(data, &r); off < 0 {
+			if off = d.answer(data, r); off < 0 {
 				return -1
 			}
 		}
@@ -373,7 +375,12 @@ func (d *dns) answer(data []byte, r *rr) (next int) {
 	start := len(m.answers)
 	list := binary.BigEndian.AppendUint32(m.answers, r.ttl)
 	list = binary.BigEndian.AppendUint32(list, 0)
-	list, next, result := appendAnswer(list, data, r)
+	var result rrResult
+	if r.section == sectionAnswer {
+		list, next, result = appendData(list, data, r)
+	} else {
+		list, next, result = appendChange(list, data, r)
+	}
 	m.answers = list
 	n := len(list) - start - answerHead
 	if result == rrSilent || result == rrBroken || n == 0 {

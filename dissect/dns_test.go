@@ -504,19 +504,22 @@ func TestDNSDetection(t *testing.T) {
 // TestDNSReversed checks that a connection that begins with a reply says so.
 func TestDNSReversed(t *testing.T) {
 	for _, tc := range []struct {
-		dst  netip.Addr
+		dst  string
 		data []byte
 		want bool
 	}{
-		{netip.MustParseAddr("10.0.0.2"), dnsAnswer(1, "x"), true},
-		{netip.MustParseAddr("224.0.0.251"), dnsAnswer(1, "x"), false},
-		{netip.MustParseAddr("ff02::fb"), dnsAnswer(1, "x"), false},
-		{netip.MustParseAddr("10.0.0.2"), dnsQuery(1, "x", 1), false},
+		{"10.0.0.2:53", dnsAnswer(1, "x"), true},
+		{"10.0.0.2:137", dnsAnswer(1, "x"), true},
+		{"10.0.0.2:5300", dnsAnswer(1, "x"), false},
+		{"224.0.0.251:5353", dnsAnswer(1, "x"), false},
+		{"[ff02::fb]:5353", dnsAnswer(1, "x"), false},
+		{"10.0.0.2:53", dnsQuery(1, "x", 1), false},
 	} {
 		s := NewShard(Config{})
 		s.Out = flow.NewIntelBatch()
-		tuple := testTuple(flow.UDP, 53)
-		tuple.Dst = flow.AddrFrom(tc.dst)
+		dst := netip.MustParseAddrPort(tc.dst)
+		tuple := testTuple(flow.UDP, dst.Port())
+		tuple.Dst = flow.AddrFrom(dst.Addr())
 		var a App
 		s.Datagram(&tuple, &a, flow.ToServer, 1, tc.data)
 		s.Datagram(&tuple, &a, flow.ToServer, 1, dnsAnswer(2, "y"))

@@ -13,15 +13,15 @@ func appendNumber(dst []byte, n uint32) []byte { return strconv.AppendUint(dst, 
 // detectDNSDatagram knows DNS by its port, as Zeek does, and elsewhere by a
 // message that is plausible to its last byte.
 func detectDNSDatagram(t *flow.Tuple, data []byte) verdict {
-	switch t.Dport {
-	case 53, 137, 5353, 5355:
-		return yes
-	}
-	if plausibleDNS(data) {
+	if dnsPort(t.Dport) || plausibleDNS(data) {
 		return yes
 	}
 	return no
 }
+
+// dnsPort reports whether datagrams to a port are DNS for Zeek: its own, NetBIOS
+// name service, mDNS or LLMNR.
+func dnsPort(port uint16) bool { return port == 53 || port == 137 || port == 5353 || port == 5355 }
 
 // detectDNSStream does the same for TCP, where a message on another port must be
 // complete in the first segment.

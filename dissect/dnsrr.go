@@ -82,31 +82,28 @@ const (
 	sectionUpdate
 )
 
-// appendAnswer appends Zeek's text of a record to dst. next is where Zeek goes on
-// reading: behind what it read of the data, which in a broken message is not where
-// the data ends.
-func appendAnswer(dst, msg []byte, r *rr) (text []byte, next int, result rrResult) {
+// appendChange is appendData for the records of a dynamic update, of which Zeek says
+// what they demand or change.
+func appendChange(dst, msg []byte, r *rr) (text []byte, next int, result rrResult) {
 	switch {
 	case r.section == sectionPrerequisite:
 		return appendPrerequisite(dst, msg, r), r.off + r.length, rrText
 	case r.section == sectionUpdate && (r.class == mdns.ClassANY || r.class == mdns.ClassNONE):
 		return appendDeletion(dst, msg, r), r.off + r.length, rrText
-	case r.section == sectionUpdate:
-		before := len(dst)
-		dst = append(dst, "add: "...)
-		switch r.typ {
-		case rrA, rrAAAA, rrA6:
-			dst = appendTypeName(dst, r.typ)
-			dst, _ = appendName(append(dst, ' '), msg, r.owner, r.netbios)
-			dst = append(dst, ' ')
-		}
-		prefix := len(dst)
-		if dst, next, result = appendData(dst, msg, r); len(dst) == prefix {
-			dst = dst[:before]
-		}
-		return dst, next, result
 	}
-	return appendData(dst, msg, r)
+	before := len(dst)
+	dst = append(dst, "add: "...)
+	switch r.typ {
+	case rrA, rrAAAA, rrA6:
+		dst = appendTypeName(dst, r.typ)
+		dst, _ = appendName(append(dst, ' '), msg, r.owner, r.netbios)
+		dst = append(dst, ' ')
+	}
+	prefix := len(dst)
+	if dst, next, result = appendData(dst, msg, r); len(dst) == prefix {
+		dst = dst[:before]
+	}
+	return dst, next, result
 }
 
 // appendPrerequisite appends what a dynamic update demands.
@@ -148,7 +145,9 @@ func appendTypeName(dst []byte, typ uint16) []byte {
 	return appendNumber(append(dst, "query-"...), uint32(typ))
 }
 
-// appendData appends the text of a record's data.
+// appendData appends Zeek's text of a record's data to dst. next is where Zeek goes
+// on reading: behind what it read of the data, which in a broken message is not where
+// the data ends.
 func appendData(dst, msg []byte, r *rr) (text []byte, next int, result rrResult) {
 	off, length, netbios := r.off, r.length, r.netbios
 	data := msg[off : off+length]

@@ -27,6 +27,10 @@ const (
 	maxForeign = 10
 	// maxDTLSMessage is the length of the longest message that is put together.
 	maxDTLSMessage = 100000
+	// window is how far apart the numbers of records may be that the pieces of a
+	// message came in. Zeek gives up beyond that, though the numbers say nothing
+	// about the pieces.
+	window = 32
 	// maxSpans is how many pieces with holes between them a message may have.
 	maxSpans = 4
 )
@@ -42,6 +46,7 @@ type dtlsAssembly struct {
 	seq    uint16
 	nspans uint8
 	size   uint32
+	first  uint64              // the lowest number of a record with a fragment
 	spans  [maxSpans][2]uint32 // what was seen, in order, none touches the next
 }
 
@@ -82,6 +87,12 @@ func (d dtls) datagram(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data [
 	}
 	for len(data) > 0 {
 		n, ok := d.dtlsRecord(c, a, dir, ts, data)
+		if n < 0 {
+			d.s.stats.Violations++
+			a.retract(protoDTLS)
+			d.finish(t, a)
+			return
+		}
 		if c.estab || c.foreign > maxForeign {
 			d.finish(t, a)
 			return
@@ -94,7 +105,8 @@ func (d dtls) datagram(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data [
 }
 
 // dtlsRecord reads the record that data begins with and returns its length. It
-// reports false where it cannot say where the next one begins.
+// reports false where it cannot say where the next one begins, with a negative length
+// where it is broken: Zeek writes what it has then, and no more.
 func (d dtls) dtlsRecord(
 	c *tlsSession, a *App, dir flow.Dir, ts flow.Time, data []byte,
 ) (int, bool) {
@@ -118,8 +130,7 @@ func (d dtls) dtlsRecord(
 		return dtlsHeader + n, typ != recWithID && n <= len(body)
 	}
 	if n > len(body) {
-		d.s.stats.Violations++
-		return 0, false
+		return -1, false
 	}
 	body = body[:n]
 	c.start(ts)
@@ -132,10 +143,10 @@ func (d dtls) dtlsRecord(
 			c.hasAlert, c.alert = true, body[1]
 		}
 	case recHandshake:
+		record := uint64(be16(data, 5))<<32 | uint64(be32(data, 7))
 		for len(body) > 0 {
-			if body = d.fragment(c, a, q, dir, body); body == nil {
-				d.s.stats.Violations++
-				return 0, false
+			if body = d.fragment(c, a, q, dir, record, body); body == nil {
+				return -1, false
 			}
 		}
 	case recHeartbeat:
@@ -159,8 +170,10 @@ func shortHeader(data []byte) (int, bool) {
 }
 
 // fragment reads a handshake message, or a piece of one, and returns what
-// follows it in the record, nil where it is none.
-func (d dtls) fragment(c *tlsSession, a *App, q *tlsSide, dir flow.Dir, data []byte) []byte {
+// follows it in the record of that number, nil where it is none.
+func (d dtls) fragment(
+	c *tlsSession, a *App, q *tlsSide, dir flow.Dir, record uint64, data []byte,
+) []byte {
 	if len(data) < dtlsMessage {
 		return nil
 	}
@@ -181,7 +194,7 @@ func (d dtls) fragment(c *tlsSession, a *App, q *tlsSide, dir flow.Dir, data []b
 	if !m.active || m.seq != seq || m.typ != typ || m.size != size {
 		// The pieces of another message are lost if it was not complete: its
 		// sender repeats them all.
-		*m = dtlsAssembly{active: true, typ: typ, seq: seq, size: size}
+		*m = dtlsAssembly{active: true, typ: typ, seq: seq, size: size, first: record}
 		want := int(messagePart(typ, size))
 		var ok bool
 		if q.buf, ok = d.s.bufs.grow(q.buf[:0], want); !ok {
@@ -190,6 +203,10 @@ func (d dtls) fragment(c *tlsSession, a *App, q *tlsSide, dir flow.Dir, data []b
 		}
 		q.buf = q.buf[:want]
 	}
+	if record >= m.first+window || m.first >= record+window {
+		return nil
+	}
+	m.first = min(m.first, record)
 	if int(off) < len(q.buf) {
 		copy(q.buf[off:], body)
 	}

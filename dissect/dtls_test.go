@@ -122,10 +122,17 @@ func dtlsCases() map[string]struct {
 		"one side encrypts":           {4433, []step{client(dtlsMsg(1, 0, hello)), server(dtlsMsg(2, 0, answer) + ccs + secret)}, []string{"DTLSv12 " + suite + " - a.b F - - F Csi"}},
 		"a record that says 1.3":      {4433, []step{client(dtlsMsg(1, 0, hello)), server(strings.Replace(dtlsMsg(2, 0, answer13), "\xfe\xfd", "\xfe\xfc", 1))}, []string{"- - - a.b F - - F C"}},
 		"a strange version":           {4433, []step{client(dtlsMsg(1, 0, hello)), server(dtlsMsg(2, 0, "\x01"+answer))}, []string{"- - - a.b F - - F C"}},
-		"a record cut short":          {4433, []step{client(dtlsMsg(1, 0, hello)), server(dtlsMsg(2, 0, answer)[:40]), server(dtlsMsg(2, 0, answer))}, []string{"DTLSv12 " + suite + " - a.b F - - F Cs"}},
+		"a record cut short":          {4433, []step{client(dtlsMsg(1, 0, hello)), server(dtlsMsg(2, 0, answer)[:40]), server(dtlsMsg(2, 0, answer))}, []string{"- - - a.b F - - F C"}},
 		"a fragment beyond its message": {4433, []step{
 			client(dtlsMsg(1, 0, hello)), server(dtlsRec(22, 0, 0, "\x02\x00\x00\x02\x00\x00\x00\x00\x01\x00\x00\x02xx")), server(dtlsMsg(2, 0, answer)),
-		}, []string{"DTLSv12 " + suite + " - a.b F - - F Cs"}},
+		}, []string{"- - - a.b F - - F C"}},
+		"fragments in records almost too far apart": {4433, []step{
+			client(dtlsRec(22, 0, 1, dtlsPart(1, 0, hello, 0, 20))), client(dtlsRec(22, 0, window, dtlsPart(1, 0, hello, 20, n))),
+		}, []string{"- - - a.b F - - F C"}},
+		"fragments in records too far apart": {4433, []step{
+			client(dtlsRec(22, 0, 0, dtlsPart(1, 0, hello, 0, 20))), client(dtlsRec(22, 0, window, dtlsPart(1, 0, hello, 20, n))),
+			client(dtlsMsg(1, 0, hello)),
+		}, []string{"- - - - F - - F (empty)"}},
 		"certificates beyond their message": {4433, []step{
 			client(dtlsMsg(1, 0, hello)), server(dtlsMsg(11, 0, "\x00\x00\x05cert") + dtlsMsg(2, 1, answer)),
 		}, []string{"- - - a.b F - - F C"}},
@@ -139,7 +146,11 @@ func TestDTLS(t *testing.T) {
 			if diff := cmp.Diff(tc.want, pick(rows, tlsFields...)); diff != "" {
 				t.Errorf("rows differ (-want +got):\n%s", diff)
 			}
-			if got, want := service == "dtls", len(rows) > 0 && strings.Contains(rows[0]["ssl_history"], "C"); got != want {
+			broken := map[string]bool{ // Zeek takes the service back
+				"a record cut short": true, "a fragment beyond its message": true, "a strange version": true,
+				"certificates beyond their message": true,
+			}[name]
+			if got, want := service == "dtls", !broken && len(rows) > 0 && strings.Contains(rows[0]["ssl_history"], "C"); got != want {
 				t.Errorf("service = %q with the rows %q", service, rows)
 			}
 		})

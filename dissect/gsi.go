@@ -49,24 +49,29 @@ func (d *gsi) close(t *flow.Tuple, a *App) {
 		d.s.bufs.release(c.line[i])
 		c.line[i] = nil
 	}
-	d.s.detach(a, c.written)
-	d.sessions.put(id)
-	d.s.bufs.free(d.sessions.size())
+	vacate(d.s, a, &d.sessions, c.written)
+}
+
+// open returns the connection's session, which is made if there is none; nil
+// where there is no memory for it, and nothing more is wanted then.
+func (d *gsi) open(a *App) *gsiSession {
+	if id, ok := a.has(); ok {
+		return d.sessions.at(id)
+	}
+	c, written := occupy(d.s, a, &d.sessions)
+	if c != nil {
+		*c = gsiSession{written: written}
+		c.inner.handOver(protoTLS)
+	}
+	return c
 }
 
 func (d *gsi) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
-	id, ok := a.has()
-	if !ok {
-		if !d.s.bufs.book(d.sessions.size()) {
-			a.flags |= doneBoth
-			return
-		}
-		id = d.sessions.get()
-		*d.sessions.at(id) = gsiSession{written: d.s.attach(a, id)}
-		d.sessions.at(id).inner.handOver(protoTLS)
+	c := d.open(a)
+	if c == nil {
+		return
 	}
-	c := d.sessions.at(id)
-	buf := &c.line[dir&1]
+	buf, ok := &c.line[dir&1], false
 	for len(data) > 0 {
 		end := bytes.IndexByte(data, '\n')
 		part := data

@@ -85,6 +85,7 @@ type httpLog struct {
 type httpSession struct {
 	httpLog
 	seen  uint32 // payload bytes so far, at most lateBytes
+	base  uint32 // the log's request when this session began
 	last  flow.Time
 	side  [2]httpSide
 	outer uint32 // number of the session whose log is used, plus 1, or 0
@@ -98,7 +99,8 @@ type httpSession struct {
 	keep       bool   // more than one request is to be expected
 	asked      bool   // there was a request
 	replied    bool   // the server has sent something
-	again      bool   // Zeek has begun anew
+	again      bool   // Zeek would begin anew with what the other side sends
+	guess      bool   // only a reply can tell that this is HTTP
 	closing    bool   // a reply said "Connection: close"
 	connect    bool   // the request was CONNECT
 	upgrade    bool   // the reply said "Connection: upgrade"
@@ -135,10 +137,13 @@ func (h *http) open(a *App) *httpSession {
 	}
 	id = h.sessions.get()
 	c := h.sessions.at(id)
-	*c = httpSession{httpLog: httpLog{written: h.s.attach(a, id)}}
+	*c = httpSession{} // in place, which a literal with the next would not be
+	c.written = h.s.attach(a, id)
+	c.side[flow.ToServer].size, c.side[flow.ToClient].size = -1, -1
 	if a.flags&inside != 0 {
 		c.outer = h.s.carrier
 	}
+	c.base = h.log(c).request
 	return c
 }
 
@@ -152,22 +157,27 @@ func (h *http) log(c *httpSession) *httpLog {
 }
 
 func (h *http) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
+	_, known := a.has()
 	c := h.open(a)
 	if c == nil {
 		return
 	}
 	c.last = ts
-	c.seen = min(c.seen+uint32(min(len(data), lateBytes)), lateBytes)
+	if !known {
+		c.guess = h.signature(t, a, dir, data) == no
+	}
 	again := false
-	if dir == flow.ToClient && !c.replied {
-		if c.replied, again = true, c.again; again {
-			if hasPrefixFold(data, "HTTP/", true) == no {
-				a.flags |= doneBoth
-				h.close(t, a)
-				return
-			}
-			h.anew(t, c)
+	if c.again || dir == flow.ToClient && !c.replied {
+		var ok bool
+		if again, ok = h.began(t, a, c, dir, ts, data); !ok {
+			return
 		}
+	}
+	c.seen = min(c.seen+uint32(min(len(data), lateBytes)), lateBytes)
+	if c.guess && c.seen > probeBytes {
+		a.flags |= doneBoth // Zeek no longer looks at what is replied
+		h.close(t, a)
+		return
 	}
 	q := &c.side[dir&1]
 	if q.size > 0 {
@@ -209,8 +219,8 @@ func (h *http) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []
 	}
 	if q.size == 0 {
 		q.size = -1
-		if q.state == httpParts && len(q.buf) > 0 {
-			h.entityData(t, c, dir, []byte("\r\n"))
+		if !h.endLine(t, a, c, dir, "\r\n") {
+			return
 		}
 	}
 	if again {
@@ -219,6 +229,72 @@ func (h *http) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []
 		a.flags |= doneBoth
 	}
 	h.settle(t, a, c)
+}
+
+// signature says what the first bytes of a direction look like, and the port
+// where it counts.
+func (h *http) signature(t *flow.Tuple, a *App, dir flow.Dir, data []byte) verdict {
+	if a.flags&inside != 0 {
+		t = &h.s.noPorts
+	}
+	return knownHTTP(t, dir, data)
+}
+
+// began looks at the first bytes of the second direction that sends something,
+// where it is not sure that the first one is of HTTP. It reports whether Zeek has
+// begun anew with them, and as ok whether the session has not ended.
+func (h *http) began(
+	t *flow.Tuple, a *App, c *httpSession, dir flow.Dir, ts flow.Time, data []byte,
+) (again, ok bool) {
+	first := dir == flow.ToClient && !c.replied
+	c.replied = c.replied || first
+	switch {
+	case first && c.guess:
+		if hasPrefixFold(data, "HTTP/", true) == no {
+			h.close(t, a)
+			h.s.redetect(t, a, dir, ts, data, protoHTTP)
+			return false, false
+		}
+		// Zeek reads the requests only now.
+		c.guess = false
+		l := h.log(c)
+		for at := l.head; at != 0; at = h.exchanges.at(at - 1).next {
+			if x := h.exchanges.at(at - 1); x.number > c.base {
+				x.ts = ts
+			}
+		}
+	case first && c.again:
+		if hasPrefixFold(data, "HTTP/", true) == no {
+			a.flags |= doneBoth
+			h.close(t, a)
+			return false, false
+		}
+		h.anew(t, c)
+	case c.again && dir == flow.ToServer && c.replied:
+		if knownHTTP(&h.s.noPorts, dir, data) == no {
+			a.flags |= doneBoth
+			h.close(t, a)
+			return false, false
+		}
+	default:
+		return false, true
+	}
+	again, c.again = c.again, false
+	return again, true
+}
+
+// forget drops the requests of a session without a reply to tell that they were
+// some.
+func (h *http) forget(t *flow.Tuple, c *httpSession) {
+	l := h.log(c)
+	for at := l.head; at != 0; {
+		x, id := h.exchanges.at(at-1), at-1
+		if at = x.next; x.number > c.base {
+			h.write(t, c, id)
+			l.depth--
+		}
+	}
+	l.request = c.base
 }
 
 // skip takes n bytes from the body or chunk that a direction is in.
@@ -231,13 +307,14 @@ func (h *http) skip(t *flow.Tuple, c *httpSession, dir flow.Dir, n int64) {
 		q.state = httpChunkEnd
 		return
 	}
+	q.size = -1
 	h.made(t, c, dir, false)
 }
 
 // settle tells the connection which directions are of no use any more, and frees
 // the session where none is.
 func (h *http) settle(t *flow.Tuple, a *App, c *httpSession) {
-	if c.tooLong {
+	if c.tooLong && !c.guess {
 		a.flags |= gaveUp
 	}
 	for dir := range c.side {
@@ -352,6 +429,25 @@ func (h *http) bodyLine(q *httpSide, data []byte) []byte {
 	return rest
 }
 
+// endLine ends the line of which a direction has the beginning, if any, as end
+// does. It reports false where the session has ended.
+func (h *http) endLine(t *flow.Tuple, a *App, c *httpSession, dir flow.Dir, end string) bool {
+	q := &c.side[dir&1]
+	switch {
+	case q.state == httpLines:
+		if q.left > 0 {
+			h.bodyLine(q, []byte(end))
+		}
+	case len(q.buf) == 0 || q.held:
+	case q.state == httpParts:
+		h.entityData(t, c, dir, []byte(end))
+	default:
+		_, more := h.line(t, a, c, dir, []byte(end))
+		return more
+	}
+	return true
+}
+
 // takeLine handles a line that is no header. It reports false where the session
 // has ended.
 func (h *http) takeLine(t *flow.Tuple, a *App, c *httpSession, dir flow.Dir, line []byte) bool {
@@ -417,19 +513,24 @@ func (h *http) freeLine(q *httpSide) {
 }
 
 // violate is for what is no line of HTTP. Late in a connection, it ends a
-// direction; early, Zeek takes its analyzer away. Where the server has not sent
-// anything by then, the first bytes of a reply bring it back. It reports false
+// direction; early, Zeek takes its analyzer away. Where the other direction has
+// not sent anything by then, its first bytes bring it back. It reports false
 // where the session has ended.
 func (h *http) violate(t *flow.Tuple, a *App, c *httpSession, dir flow.Dir) bool {
 	h.s.stats.Violations++
+	q := &c.side[dir&1]
 	if c.seen == lateBytes {
-		c.side[dir&1].state = httpNothing
+		q.state = httpNothing
 		return true
 	}
 	a.retract(protoHTTP)
-	if dir == flow.ToServer && !c.replied && c.seen <= probeBytes {
-		h.made(t, c, flow.ToServer, true)
-		c.side[flow.ToServer].state = httpNothing
+	alone := !c.replied
+	if dir == flow.ToClient {
+		alone = !c.asked && len(c.side[flow.ToServer].buf) == 0 && q.version == 0
+	}
+	if alone && c.seen <= probeBytes {
+		h.made(t, c, dir, true)
+		q.state = httpNothing
 		c.again = true
 		return true
 	}
@@ -443,27 +544,29 @@ func (h *http) violate(t *flow.Tuple, a *App, c *httpSession, dir flow.Dir) bool
 // that there is one more record of each request.
 func (h *http) anew(t *flow.Tuple, c *httpSession) {
 	l := h.log(c)
-	c.again = false
 	last := l.tail
 	for at := l.head; at != 0; {
 		x := h.exchanges.at(at - 1)
-		if !h.s.bufs.book(h.exchanges.size()) {
-			return
-		}
-		h.s.bufs.free(h.exchanges.size())
-		l.request++
-		y := h.exchanges.at(h.exchange(t, c, flow.ToServer))
-		for text := range textCount {
-			if x.has&(1<<text) != 0 {
-				from, n := int(x.spans[text][0]), int(x.spans[text][1])
-				h.set(y, text, x.text[from:from+n])
+		next := x.next
+		if x.number > c.base {
+			if !h.s.bufs.book(h.exchanges.size()) {
+				return
 			}
+			h.s.bufs.free(h.exchanges.size())
+			l.request++
+			y := h.exchanges.at(h.exchange(t, c, flow.ToServer))
+			for text := range textCount {
+				if x.has&(1<<text) != 0 {
+					from, n := int(x.spans[text][0]), int(x.spans[text][1])
+					h.set(y, text, x.text[from:from+n])
+				}
+			}
+			y.requested = x.requested
 		}
-		y.requested = x.requested
 		if at == last {
 			break
 		}
-		at = x.next
+		at = next
 	}
 }
 
@@ -508,17 +611,8 @@ func (h *http) fin(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time) {
 	}
 	c := h.sessions.at(id)
 	c.last = ts
-	q := &c.side[dir&1]
-	if q.state == httpLines && q.left > 0 {
-		q.body += 2
-		q.left = 0
-	}
-	if len(q.buf) > 0 && !q.held {
-		if q.state == httpParts {
-			h.entityData(t, c, dir, []byte("\n"))
-		} else if _, more := h.line(t, a, c, dir, []byte("\n")); !more {
-			return
-		}
+	if !h.endLine(t, a, c, dir, "\n") {
+		return
 	}
 	h.made(t, c, dir, false)
 	h.settle(t, a, c)
@@ -549,6 +643,9 @@ func (h *http) close(t *flow.Tuple, a *App) {
 	h.made(t, c, flow.ToClient, true)
 	if c.carrier != 0 {
 		h.dropCarrier(t, a, c)
+	}
+	if c.guess {
+		h.forget(t, c)
 	}
 	for c.head != 0 {
 		h.write(t, c, c.head-1)

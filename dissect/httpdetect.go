@@ -8,8 +8,33 @@ import (
 	"weir/internal/flow"
 )
 
-// detectHTTP knows HTTP by a method or a status line, and by the port.
+// detectHTTP knows HTTP also by a request of a method that Zeek does not know on
+// any port: there it is the reply that tells.
 func detectHTTP(t *flow.Tuple, dir flow.Dir, data []byte) verdict {
+	v := knownHTTP(t, dir, data)
+	if v == no && dir == flow.ToServer && isRequest(data) {
+		return yes
+	}
+	return v
+}
+
+// isRequest reports whether data, which must be all that Zeek keeps, begins with
+// a request line.
+func isRequest(data []byte) bool {
+	n := 0
+	for n < len(data) && isMethod(data[n]) {
+		n++
+	}
+	if n == 0 || n == len(data) || !isLWS(data[n]) || len(data) > probeBytes {
+		return false
+	}
+	line, _, _ := cutLine(data)
+	i := bytes.LastIndexByte(line, '/')
+	return i >= 5 && isLWS(line[i-5]) && bytes.EqualFold(line[i-4:i], []byte("HTTP"))
+}
+
+// knownHTTP knows HTTP by a method or a status line, and by the port.
+func knownHTTP(t *flow.Tuple, dir flow.Dir, data []byte) verdict {
 	switch t.Dport {
 	case 80, 81, 631, 1080, 3128, 8000, 8080, 8888:
 		return yes

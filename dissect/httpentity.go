@@ -27,7 +27,7 @@ const (
 
 // httpEntity is a message, or a part of one.
 type httpEntity struct {
-	mark    []byte // the boundary between the parts
+	mark    []byte // the boundary between the parts, with its dashes
 	length  int64  // Content-Length, -1 if there is none
 	span    int64  // the length that Content-Range gave
 	left    int64  // bytes to come; in httpLines, those of the unfinished line
@@ -138,10 +138,9 @@ func (h *http) entityBody(t *flow.Tuple, c *httpSession, dir flow.Dir,
 	if e.body += int64(len(data)); line {
 		e.body += 2
 	}
-	if n := len(e.mark); e.kind == kindMultipart && len(data) >= n+2 &&
-		data[0] == '-' && data[1] == '-' && bytes.Equal(data[2:2+n], e.mark) {
+	if e.kind == kindMultipart && bytes.HasPrefix(data, e.mark) {
 		h.endPart(t, c, dir, e, depth)
-		if len(data) >= n+4 && data[2+n] == '-' && data[3+n] == '-' {
+		if bytes.HasPrefix(data[len(e.mark):], []byte("--")) {
 			h.endEntity(t, c, dir, e, parent, depth)
 			return
 		}

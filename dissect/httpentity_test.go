@@ -67,6 +67,11 @@ func TestHTTPEntities(t *testing.T) {
 			[]string{"1 POST in ner /u - - - 39 0", second},
 		},
 		{
+			"empty boundary",
+			post("Content-Type: multipart/form-data; boundary=\"\"\r\n", "--\r\nHost: in\r\n\r\nabc\r\n----\r\n"+next),
+			[]string{"1 POST in /u - - - 27 0", second},
+		},
+		{
 			"header line without a beginning", post("Host: outer\r\n"+form, "--B\r\n Host: x\r\n\r\n--B--\r\n"+next),
 			[]string{"1 POST x /u - - - 24 0", second},
 		},

@@ -134,7 +134,9 @@ func (h *http) requestLine(t *flow.Tuple, a *App, c *httpSession, line []byte) b
 	if q.version == 0x0009 && (n < 3 || len(uri) == 0) {
 		return h.badRequest(t, a, c, line)
 	}
-	a.confirm(protoHTTP)
+	if !c.guess {
+		a.confirm(protoHTTP)
+	}
 	c.asked = true
 	// As many letters as there are, be it one.
 	if c.unanswered < 128 && n <= 4 && bytes.EqualFold(line[:n], []byte("HEAD")[:n]) {
@@ -280,12 +282,16 @@ func (h *http) begin(q *httpSide, expect httpExpect) {
 	h.s.bufs.release(q.mark)
 	q.httpEntity = httpEntity{length: -1, span: -1}
 	q.state, q.expect, q.ongoing = httpHeader, expect, true
-	q.trailer, q.chunked, q.onlyLF, q.plain, q.size = false, false, false, 0, -1
+	q.trailer, q.chunked, q.onlyLF, q.plain = false, false, false, 0
 }
 
 // endHeader finds out what follows the headers.
 func (h *http) endHeader(t *flow.Tuple, c *httpSession, dir flow.Dir) {
 	q := &c.side[dir&1]
+	if q.length >= 0 {
+		// Whether there is a body or not.
+		q.size = q.length
+	}
 	switch {
 	case q.trailer, q.expect == bodyNever:
 		h.made(t, c, dir, false)
@@ -294,7 +300,7 @@ func (h *http) endHeader(t *flow.Tuple, c *httpSession, dir flow.Dir) {
 			h.made(t, c, dir, false)
 			return
 		}
-		q.state, q.left, q.size = httpParts, q.length, q.length
+		q.state, q.left = httpParts, q.length
 		if q.kind == kindMessage {
 			h.beginPart(&q.httpEntity, 0)
 		}
@@ -392,7 +398,7 @@ func (h *http) write(t *flow.Tuple, c *httpSession, id uint32) {
 	if l.count--; l.count > 0 {
 		h.s.bufs.free(h.exchanges.size())
 	}
-	if h.s.begin(flow.HTTP, t, x.ts, &l.written) {
+	if !c.guess && h.s.begin(flow.HTTP, t, x.ts, &l.written) {
 		h.fill(x)
 	}
 	h.s.bufs.release(x.text)

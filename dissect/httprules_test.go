@@ -120,6 +120,48 @@ func TestHTTPRules(t *testing.T) {
 			want: nil, service: "-",
 		},
 		{
+			// The reply tells what it is, and is when Zeek reads the requests.
+			name: "unknown method on another port", port: 999, fields: []string{"method", "uri", "status_code", "ts"},
+			steps: []step{
+				client("QUERY /q HTTP/1.1\r\nHost: h\r\n\r\nQUERY /r HTTP/1.1\r\n\r\n"), none, none,
+				client("QUERY /s HTTP/1.1\r\n\r\n"), none,
+			},
+			want: []string{"QUERY /q 204 1.002000", "QUERY /r 204 1.002000", "QUERY /s 204 1.004000"},
+		},
+		{
+			name: "lower case on another port", port: 999, steps: []step{client("get /a http/1.1\r\n\r\n"), none},
+			want: []string{"1 get - /a 1.1 204 No 0 0"},
+		},
+		{
+			name: "unknown method without a reply", port: 999, steps: []step{client("QUERY /q HTTP/1.1\r\n\r\n")}, want: nil, service: "-",
+		},
+		{
+			name: "unknown method, not answered in HTTP", port: 999,
+			steps: []step{client("QUERY /q HTTP/1.1\r\n\r\n"), server("junk\r\n"), none}, want: nil, service: "-",
+		},
+		{
+			// Zeek does not keep so much, and does not look at replies then.
+			name: "much of an unknown method", port: 999, steps: []step{
+				client("QUERY /q HTTP/1.1\r\n"), client("X: " + strings.Repeat("x", 1020) + "\r\n\r\n"), none,
+			},
+			want: nil, service: "-",
+		},
+		{
+			name: "unknown method and junk", port: 999, steps: []step{client("QUERY /q HTTP/1.1\r\n\r\njunk\r\n"), none, none},
+			want: []string{"1 QUERY - /q 1.1 204 No 0 0"}, service: "-",
+		},
+		{
+			// Zeek begins anew with the request, and what the server said is no reply.
+			name: "server first", steps: []step{server("220 a.b\r\n"), get, get, none},
+			want: []string{"1 GET h /a - - - 0 0"}, service: "-",
+		},
+		{
+			name: "server first, then something else", steps: []step{server("220 a.b\r\n"), client("QUIT\r\n"), get}, want: nil, service: "-",
+		},
+		{
+			name: "much of the server first", steps: []step{server(strings.Repeat("x", 1020) + "\r\nab\r\n"), get}, want: nil, service: "-",
+		},
+		{
 			// Zeek reads the request again when the reply comes.
 			name: "a body without a length", steps: []step{
 				client("POST / HTTP/1.1\r\nHost: h\r\n\r\na=1\r\n"), server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
@@ -238,6 +280,33 @@ func TestHTTPRules(t *testing.T) {
 				"1 GET h /a 1.1 200 OK 0 3", "2 GET h /a 1.1 200 OK 0 3", "3 GET h /a 1.1 200 OK 0 3", "4 GET h /a 1.1 200 OK 0 3",
 				"5 GET h /a 1.1 200 OK 0 0", "6 GET h /a 1.1 200 OK 0 0", "7 GET h /a 1.1 200 OK 0 0", row(8),
 			},
+		},
+		{
+			// The length is how much of a stream is lines: it has an end even where
+			// there is no body.
+			name: "a length of 0 ends the line that its segment ends in", steps: []step{
+				client("POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\nGET /a HTTP/1.1\r\nHost: h"), client("ost\r\n\r\n"), none,
+				server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 204 N"), server("o\r\n\r\n"),
+			},
+			want: []string{"1 POST - / 1.1 204 No 0 0", "2 GET h /a 1.1 200 OK 0 0", "3 - - - 1.1 204 N 0 0"},
+		},
+		{
+			name: "but no other line", steps: []step{
+				client("POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"), client("GET /a"), client("b HTTP/1.1\r\nHost: h\r\n\r\n"), none, none,
+			},
+			want: []string{"1 POST - / 1.1 204 No 0 0", "2 GET h /ab 1.1 204 No 0 0"},
+		},
+		{
+			name: "nor behind a body", steps: []step{
+				client("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n"), client("okGET /a"), client("b HTTP/1.1\r\nHost: h\r\n\r\n"), none, none,
+			},
+			want: []string{"1 POST - / 1.1 204 No 2 0", "2 GET h /ab 1.1 204 No 0 0"},
+		},
+		{
+			name: "the length of a body that is not there", steps: []step{
+				get, server("HTTP/1.1 304 No\r\nContent-Length: 14\r\n\r\n"), get, server("HTTP/1.1 204 N"), server("o\r\n\r\n"),
+			},
+			want: []string{"1 GET h /a 1.1 304 No 0 0", "2 GET h /a 1.1 204 N 0 0"},
 		},
 		{
 			name: "no length at all", steps: []step{get, server("HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\na\nb\n"), {dir: flow.ToClient, fin: true}},

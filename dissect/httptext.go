@@ -12,9 +12,12 @@ import (
 // splitHeader splits a header line into name and value. name is nil where it is
 // no header.
 func splitHeader(line []byte) (name, value []byte) {
-	i := skipComments(line)
-	for i < len(line) && !isName(line[i]) {
-		i += max(1, skipComments(line[i:]))
+	i := 0
+	if len(line) > 0 && (!isName(line[0]) || line[0] == '(') { // rarely
+		i = skipComments(line)
+		for i < len(line) && !isName(line[i]) {
+			i += max(1, skipComments(line[i:]))
+		}
 	}
 	n := i
 	for n < len(line) && isName(line[n]) {
@@ -24,9 +27,10 @@ func splitHeader(line []byte) (name, value []byte) {
 		return nil, nil
 	}
 	name, line = line[i:n], line[n:]
-	line = line[skipComments(line):]
 	if len(line) == 0 || line[0] != ':' {
-		return nil, nil
+		if line = line[skipComments(line):]; len(line) == 0 || line[0] != ':' {
+			return nil, nil
+		}
 	}
 	value = line[1:]
 	for len(value) > 0 && isSpace(value[0]) {
@@ -45,7 +49,7 @@ func (h *http) header(
 	}
 	h.framing(c, dir, e, depth, name, value)
 	if dir == flow.ToServer {
-		if len(name) == 10 && is(name, "CONNECTION") && is(firstToken(value), "KEEP-ALIVE") {
+		if !c.keep && len(name) == 10 && is(name, "CONNECTION") && is(firstToken(value), "KEEP-ALIVE") {
 			c.keep = true
 		}
 		h.requestHeader(h.exchanges.at(h.exchange(t, c, dir)), name, value)
@@ -146,6 +150,9 @@ func (h *http) contentRange(e *httpEntity, value []byte) {
 // contentType finds out whether an entity consists of others, and the boundary
 // between them. Without room for the boundary, it is as if it did not.
 func (h *http) contentType(e *httpEntity, value []byte) {
+	if e.kind == kindOther && len(value) > 0 && isToken(value[0]) && upper(value[0]) != 'M' {
+		return // like most, which need not be read to the end for that
+	}
 	kind, rest := cutToken(value)
 	rest = rest[skipComments(rest):]
 	if len(kind) == 0 || len(rest) == 0 || rest[0] != '/' {
@@ -158,9 +165,11 @@ func (h *http) contentType(e *httpEntity, value []byte) {
 	switch {
 	case is(kind, "MULTIPART"):
 		if mark := boundary(rest); mark != nil {
-			e.mark, _ = h.s.bufs.add(e.mark[:0], mark)
+			// The dashes in front of it are there even where it is empty.
+			h.scratch = append(append(h.scratch[:0], "--"...), mark...)
+			e.mark, _ = h.s.bufs.add(e.mark[:0], h.scratch)
 		}
-		if e.kind = kindMultipart; e.mark == nil {
+		if e.kind = kindMultipart; len(e.mark) == 0 {
 			e.kind = kindOther
 		}
 	case is(kind, "MESSAGE"):
@@ -269,9 +278,9 @@ func skipSpace(s []byte) []byte {
 // sets: of the characters below 64 and of those from 64.
 func oneOf(c byte, low, high uint64) bool {
 	if c < 64 {
-		return low>>c&1 != 0
+		return low>>(c&63)&1 != 0 // the compiler would check the shift
 	}
-	return c < 128 && high>>(c-64)&1 != 0
+	return c < 128 && high>>(c&63)&1 != 0
 }
 
 // The characters that are neither in a method nor in a word of a header.
@@ -280,15 +289,17 @@ const (
 		1<<'?' | 1<<'='
 	specialHigh = 1<<('@'-64) | 1<<('\\'-64) | 1<<('['-64) | 1<<(']'-64)
 	braces      = 1<<('{'-64) | 1<<('}'-64)
+
+	// What is neither blank nor control nor one of these.
+	wordLow  = ^uint64(1<<(' '+1)-1) &^ specialLow
+	wordHigh = ^uint64(1<<(0x7f-64)) &^ specialHigh
 )
 
 // isMethod reports whether c may be in a method.
-func isMethod(c byte) bool {
-	return c > ' ' && c < 0x7f && !oneOf(c, specialLow, specialHigh|braces)
-}
+func isMethod(c byte) bool { return oneOf(c, wordLow, wordHigh&^braces) }
 
 // isToken reports whether c may be in a word of a header.
-func isToken(c byte) bool { return c > ' ' && c < 0x7f && !oneOf(c, specialLow, specialHigh) }
+func isToken(c byte) bool { return oneOf(c, wordLow, wordHigh) }
 
 // isName reports whether c may be in the name of a header.
 func isName(c byte) bool { return c > ' ' && c < 0x7f && c != ':' }
@@ -325,24 +336,29 @@ func skipComments(s []byte) int {
 // cutToken returns the first word of a header's value and what follows it. What
 // cannot be in a word is skipped on the way to it.
 func cutToken(value []byte) (token, rest []byte) {
-	i := skipComments(value)
-	for i < len(value) && !isToken(value[i]) {
-		i += max(1, skipComments(value[i:]))
-	}
-	if i >= len(value) {
-		return nil, nil
-	}
-	n := i
-	for n < len(value) && isToken(value[n]) {
-		n++
-	}
+	i, n := tokenBounds(value)
 	return value[i:n], value[n:]
 }
 
 // firstToken returns the first word of a header's value.
 func firstToken(value []byte) []byte {
-	token, _ := cutToken(value)
-	return token
+	i, n := tokenBounds(value)
+	return value[i:n]
+}
+
+// tokenBounds returns where the first word of a header's value begins and ends, both
+// its length where there is none.
+func tokenBounds(value []byte) (start, end int) {
+	if len(value) > 0 && !isToken(value[0]) {
+		start = skipComments(value)
+		for start < len(value) && !isToken(value[start]) {
+			start += max(1, skipComments(value[start:]))
+		}
+		start = min(start, len(value))
+	}
+	for end = start; end < len(value) && isToken(value[end]); end++ {
+	}
+	return start, end
 }
 
 // number reads a number in base 10 or 16 up to the first byte that is no digit;

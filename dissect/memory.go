@@ -119,12 +119,15 @@ func (b *buffers) add(buf, data []byte) ([]byte, bool) {
 	return buf, ok
 }
 
-// release takes a buffer back.
+// release takes a buffer back. Mostly there is none, which costs no call.
 func (b *buffers) release(buf []byte) {
-	size := cap(buf)
-	if size == 0 {
-		return
+	if cap(buf) > 0 {
+		b.put(buf)
 	}
+}
+
+func (b *buffers) put(buf []byte) {
+	size := cap(buf)
 	b.free(size)
 	c := class(size)
 	if c < classes && minBuffer<<(2*c) == size && len(b.idle[c])*size < keepBytes {

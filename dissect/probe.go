@@ -38,14 +38,14 @@ func (s *Shard) detect(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data [
 		ports = &s.noPorts
 	}
 	undecided := false
-	for i := range s.protos {
+	for _, i := range s.streams {
 		p := &s.protos[i]
-		if p.tcp == nil || not>>i&1 != 0 || p.whole && a.flags&midstream != 0 {
+		if not>>i&1 != 0 || p.whole && a.flags&midstream != 0 {
 			continue
 		}
 		switch p.tcp(ports, dir, first) {
 		case yes:
-			s.start(t, a, uint8(i+1), dir, ts, first, rest, kept > 0)
+			s.start(t, a, i+1, dir, ts, first, rest, kept > 0)
 			return
 		case maybe:
 			undecided = true
@@ -85,13 +85,13 @@ const (
 // detectDatagram gives a connection its dissector if a datagram says which.
 func (s *Shard) detectDatagram(t *flow.Tuple, a *App, data []byte) {
 	before := a.session >> 16
-	for i := range s.protos {
+	for _, i := range s.datagrams {
 		p := &s.protos[i]
-		if p.udp == nil || before > 0 && !p.later || p.udp(t, data) != yes {
+		if before > 0 && !p.later || p.udp(t, data) != yes {
 			continue
 		}
 		a.session = 0
-		if a.proto = uint8(i + 1); before > maxForeign {
+		if a.proto = i + 1; before > maxForeign {
 			a.flags |= doneBoth // the dissector would have given up by now
 		}
 		return
@@ -174,8 +174,8 @@ func (s *Shard) redetect(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data
 
 // nested hands payload on that another protocol carries. The carrier keeps its
 // session, and in it the state in of what it carries; confirmed services become
-// those of the connection, and retracted ones no longer are. Shard.Close of in is what the carrier owes when it
-// ends.
+// those of the connection, and retracted ones no longer are. Shard.Close of in is
+// what the carrier owes when it ends.
 func (s *Shard) nested(t *flow.Tuple, a, in *App, dir flow.Dir, ts flow.Time, data []byte) {
 	in.flags |= inside
 	before := in.services

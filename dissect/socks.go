@@ -52,17 +52,24 @@ func socksMethod(m byte) verdict {
 func (d *socks) datagram(*flow.Tuple, *App, flow.Dir, flow.Time, []byte) {}
 func (d *socks) fin(*flow.Tuple, *App, flow.Dir, flow.Time)              {}
 
-func (d *socks) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
-	id, ok := a.has()
-	if !ok {
-		if !d.s.bufs.book(d.sessions.size()) {
-			a.flags |= doneBoth
-			return
-		}
-		id = d.sessions.get()
-		*d.sessions.at(id) = socksSession{written: d.s.attach(a, id)}
+// open returns the connection's session, which is made if there is none; nil
+// where there is no memory for it, and nothing more is wanted then.
+func (d *socks) open(a *App) *socksSession {
+	if id, ok := a.has(); ok {
+		return d.sessions.at(id)
 	}
-	c := d.sessions.at(id)
+	c, written := occupy(d.s, a, &d.sessions)
+	if c != nil {
+		*c = socksSession{written: written}
+	}
+	return c
+}
+
+func (d *socks) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
+	c := d.open(a)
+	if c == nil {
+		return
+	}
 	if c.done[flow.ToServer] && c.done[flow.ToClient] {
 		d.close(t, a)
 		a.handOver(0)
@@ -166,7 +173,5 @@ func (d *socks) close(_ *flow.Tuple, a *App) {
 	if !ok {
 		return
 	}
-	d.s.detach(a, d.sessions.at(id).written)
-	d.sessions.put(id)
-	d.s.bufs.free(d.sessions.size())
+	vacate(d.s, a, &d.sessions, d.sessions.at(id).written)
 }

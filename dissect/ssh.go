@@ -63,10 +63,19 @@ const (
 
 // detectSSH knows a banner.
 func detectSSH(_ *flow.Tuple, _ flow.Dir, data []byte) verdict {
+	if upper(data[0]) != 'S' {
+		return no // like most, and cheaper than what follows
+	}
 	if v := hasPrefixFold(data, "SSH-", true); v != yes {
 		return v
 	}
 	if data[4] != '1' && data[4] != '2' {
+		return no
+	}
+	if len(data) == 5 {
+		return maybe
+	}
+	if data[5] != '.' {
 		return no
 	}
 	return yes
@@ -75,7 +84,6 @@ func detectSSH(_ *flow.Tuple, _ flow.Dir, data []byte) verdict {
 func (d *ssh) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
 	session := d.open(a)
 	if session == nil {
-		a.flags |= doneBoth
 		return
 	}
 	q := &session.side[dir&1]
@@ -83,7 +91,7 @@ func (d *ssh) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []b
 		first := !a.confirmed(protoBanner)
 		begin := q.head[:int(q.got)+copy(q.head[q.got:], data)]
 		switch v := detectSSH(t, dir, begin); {
-		case v == maybe && !first:
+		case v == maybe:
 			q.got = uint8(len(begin))
 			return
 		case v == yes:
@@ -96,7 +104,7 @@ func (d *ssh) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []b
 				a.confirm(protoSSH)
 			}
 		case first:
-			// Bytes that came before the other side's banner, too few to tell.
+			// Bytes that came before the other side's banner, and are none.
 			q.state = sshDone
 		default:
 			// Another protocol.
@@ -197,17 +205,16 @@ func (q *sshSide) next() {
 }
 
 // open returns the connection's session, which is made if there is none; nil
-// where there is no memory for it.
+// where there is no memory for it, and nothing more is wanted then.
 func (d *ssh) open(a *App) *sshSession {
-	id, ok := a.has()
-	if !ok {
-		if !d.s.bufs.book(d.sessions.size()) {
-			return nil
-		}
-		id = d.sessions.get()
-		*d.sessions.at(id) = sshSession{written: d.s.attach(a, id)}
+	if id, ok := a.has(); ok {
+		return d.sessions.at(id)
 	}
-	return d.sessions.at(id)
+	c, written := occupy(d.s, a, &d.sessions)
+	if c != nil {
+		*c = sshSession{written: written}
+	}
+	return c
 }
 
 func (d *ssh) gap(_ *flow.Tuple, a *App, dir flow.Dir, _ flow.Time, _ uint64) {
@@ -216,9 +223,7 @@ func (d *ssh) gap(_ *flow.Tuple, a *App, dir flow.Dir, _ flow.Time, _ uint64) {
 
 func (d *ssh) close(_ *flow.Tuple, a *App) {
 	if id, ok := a.has(); ok {
-		d.s.detach(a, d.sessions.at(id).written)
-		d.sessions.put(id)
-		d.s.bufs.free(d.sessions.size())
+		vacate(d.s, a, &d.sessions, d.sessions.at(id).written)
 	}
 }
 

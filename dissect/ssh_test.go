@@ -10,6 +10,36 @@ import (
 	"weir/internal/flow"
 )
 
+func TestSSHBanners(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		port    uint16
+		steps   []step
+		service string
+	}{
+		{"both", 22, []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("SSH-2.0-PuTTY\r\n")}, "ssh"},
+		{"client first", 2222, []step{client("SSH-2.0-PuTTY\r\n"), server("SSH-1.99-x\r\n")}, "ssh"},
+		{"small letters", 22, []step{client("ssh-2.0-a\n"), server("ssh-2.0-b\n")}, "ssh"},
+		{"HTTP's port", 80, []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("SSH-2.0-PuTTY\r\n")}, "ssh"},
+		{"server only", 22, []step{server("SSH-2.0-OpenSSH_9.6\r\n")}, ""},
+		{"client was something else", 22, []step{client("\x00\x01hello"), server("SSH-2.0-OpenSSH_9.6\r\n")}, ""},
+		{"half a banner before the other", 22, []step{client("SS"), server("SSH-2.0-OpenSSH_9.6\r\n"), client("H-2.0-x\r\n")}, "ssh"},
+		{"half a banner of something else", 22, []step{client("SS"), server("SSH-2.0-OpenSSH_9.6\r\n"), client("L\r\n")}, ""},
+		{"a version without a dot", 22, []step{server("SSH-2\r\n"), client("SSH-2\r\n")}, ""},
+		{"client asks for a page", 22, []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("GET / HTTP/1.1\r\n\r\n")}, "http"},
+		{"client is something else", 22, []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("hello\r\n")}, ""},
+		{"other version", 22, []step{server("SSH-3.0-OpenSSH_9.6\r\n"), client("SSH-3.0-PuTTY\r\n")}, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tuple := testTuple(flow.TCP, tc.port)
+			if _, service := conversation(t, Config{}, tuple, flow.SSL, tc.steps, whole); service != tc.service {
+				t.Errorf("service = %q, want %q", service, tc.service)
+			}
+			checkSplits(t, tuple, flow.SSL, tc.steps)
+		})
+	}
+}
+
 // sshPacket is the packet in which a side offers algorithms, so many in each list.
 func sshPacket(names ...int) string {
 	b := append([]byte{4, sshOffer}, make([]byte, sshCookie)...)

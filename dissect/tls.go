@@ -4,9 +4,9 @@ package dissect
 
 import "weir/internal/flow"
 
-// SSLv2, SSLv3 and TLS over TCP; dtls.go has DTLS. One record per connection, written when the
-// handshake is complete, when it turns out not to be TLS, or at the end; after
-// that nothing more is wanted.
+// SSLv2, SSLv3 and TLS over TCP; dtls.go has DTLS. One record per connection,
+// written when the handshake is complete, when it turns out not to be TLS, or at the
+// end; after that nothing more is wanted.
 
 // TLS record types.
 const (
@@ -103,11 +103,12 @@ func detectTLS(t *flow.Tuple, dir flow.Dir, data []byte) verdict {
 	if data[0]&0x80 != 0 && dir == flow.ToServer {
 		return detectSSL2(data)
 	}
+	if data[0] != recAlert && data[0] != recHandshake {
+		return no
+	}
 	switch t.Dport {
 	case 443, 563, 585, 614, 636, 989, 990, 992, 993, 995, 5223:
-		if data[0] == recAlert || data[0] == recHandshake {
-			return match(data[1:], 0x03, -3)
-		}
+		return match(data[1:], 0x03, -3)
 	}
 	if data[0] == recAlert {
 		// type, version, length, two bytes
@@ -208,37 +209,27 @@ func (d *tls) finish(t *flow.Tuple, a *App) {
 	}
 	d.s.bufs.release(c.text)
 	c.text = nil
-	d.s.detach(a, c.written)
-	d.sessions.put(id)
-	d.s.bufs.free(d.sessions.size())
+	vacate(d.s, a, &d.sessions, c.written)
 }
 
-// violate ends a connection that is not TLS after all. first says that the
-// direction never was; its bytes may be something else.
-func (d *tls) violate(
-	t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, first bool, data []byte,
-) {
+// violate ends a connection that is not TLS after all.
+func (d *tls) violate(t *flow.Tuple, a *App) {
 	d.s.stats.Violations++
 	a.retract(protoTLS)
 	d.finish(t, a)
-	if first {
-		d.s.redetect(t, a, dir, ts, data, protoTLS)
-	}
 }
 
 // session returns the connection's session, a new one where it has none. It is
 // nil where there is no memory for one; nothing more is wanted then.
 func (d *tls) session(a *App) *tlsSession {
-	id, ok := a.has()
-	if !ok {
-		if !d.s.bufs.book(d.sessions.size()) {
-			a.flags |= doneBoth
-			return nil
-		}
-		id = d.sessions.get()
-		*d.sessions.at(id) = tlsSession{written: d.s.attach(a, id)}
+	if id, ok := a.has(); ok {
+		return d.sessions.at(id)
 	}
-	return d.sessions.at(id)
+	c, written := occupy(d.s, a, &d.sessions)
+	if c != nil {
+		*c = tlsSession{written: written}
+	}
+	return c
 }
 
 func (d *tls) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []byte) {
@@ -249,7 +240,6 @@ func (d *tls) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []b
 	q := &c.side[dir&1]
 	for len(data) > 0 {
 		if q.nhead < 5 {
-			all := data
 			n := copy(q.head[q.nhead:], data)
 			q.nhead += uint8(n)
 			data = data[n:]
@@ -257,20 +247,21 @@ func (d *tls) stream(t *flow.Tuple, a *App, dir flow.Dir, ts flow.Time, data []b
 				return
 			}
 			if !d.recordHeader(c, q, dir) {
-				first := !q.begun
-				if first && n < 5 {
-					// The beginning came in an earlier call.
-					d.scratch = append(append(d.scratch[:0], q.head[:]...), data...)
-					all = d.scratch
+				head, first := q.head, !q.begun
+				d.violate(t, a)
+				if first {
+					// The direction never was TLS: it may be something else. The
+					// scratch was in use until the record was written.
+					d.scratch = append(append(d.scratch[:0], head[:]...), data...)
+					d.s.redetect(t, a, dir, ts, d.scratch, protoTLS)
 				}
-				d.violate(t, a, dir, ts, first, all)
 				return
 			}
 			q.begun = true
 		}
 		n := min(q.left, len(data))
 		if !d.record(c, a, q, dir, ts, data[:n]) {
-			d.violate(t, a, dir, ts, false, nil)
+			d.violate(t, a)
 			return
 		}
 		if data = data[n:]; q.left == 0 {

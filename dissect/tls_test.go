@@ -431,6 +431,19 @@ func TestTLSToHTTP(t *testing.T) {
 	}
 }
 
+// TestTLSFromServerOnly checks a page behind the hello of a server whose cipher has
+// no name, and which is therefore written as a number.
+func TestTLSFromServerOnly(t *testing.T) {
+	hello := tlsRecord(22, tlsMessage(2, tlsHello(0x0303, "", "\x12\x34\x00", "")))
+	steps := []step{server(hello), client("GET /a HTTP/1.0\r\n\r\n")}
+	tuple := testTuple(flow.TCP, 80)
+	rows, _ := conversation(t, Config{}, tuple, flow.HTTP, steps, whole)
+	if diff := cmp.Diff([]string{"1 GET - /a - - - 0 0"}, pick(rows, httpFields...)); diff != "" {
+		t.Errorf("rows differ (-want +got):\n%s", diff)
+	}
+	checkSplits(t, tuple, flow.HTTP, steps)
+}
+
 // TestTLSInConnect checks TLS inside a CONNECT.
 func TestTLSInConnect(t *testing.T) {
 	certs := testCerts()

@@ -95,6 +95,10 @@ func knownVersion(v uint16) bool {
 		dtlsVersion(v) || v == versionDTLS13
 }
 
+// isDraft reports whether Zeek's scripts take a version for a draft of TLS 1.3,
+// which is not quite what its first byte says.
+func isDraft(v uint16) bool { return v/0xff == 0x7f }
+
 // serverName takes the first name of the extension.
 func (d *tls) serverName(c *tlsSession, value []byte) {
 	list, ok := takeVector(&value, 2)
@@ -170,7 +174,7 @@ func (d *tls) serverHello(c *tlsSession, body []byte) bool {
 	const retry = "\xCF\x21\xAD\x74\xE5\x9A\x61\x11\xBE\x1D\x8C\x02\x1E\x65\xB8\x91" +
 		"\xC2\xA2\x11\x16\x7A\xBB\x8C\x5E\x07\x9E\x09\xE2\xC8\xA8\x33\x9C"
 	c.retry = string(fixed[2:]) == retry
-	if c.idLen > 0 && string(id) == string(c.id[:c.idLen]) && c.version>>8 != 0x7f &&
+	if c.idLen > 0 && string(id) == string(c.id[:c.idLen]) && !isDraft(c.version) &&
 		c.version != versionTLS13 {
 		c.resumed = true
 	}
@@ -193,7 +197,7 @@ func (d *tls) write(t *flow.Tuple, c *tlsSession) {
 	out := d.s.Out
 	if c.version != 0 {
 		d.set(flow.SSLVersion, versionName(c.version), "unknown-", uint32(c.version))
-		if c.version>>8 == 0x7f {
+		if isDraft(c.version) {
 			d.set(flow.SSLVersion, "", "TLSv13-draft", uint32(c.version%0x7f))
 		}
 	}

@@ -3,7 +3,6 @@
 package dissect
 
 import (
-	"encoding/base64"
 	"strings"
 	"testing"
 
@@ -22,6 +21,13 @@ const (
 	rdpConfirm    = "\x03\x00\x00\x13\x0e\xd0\x00\x00\x12\x34\x00\x02\x1f\x08\x00\x08\x00\x00\x00"
 	rdpData       = "\x03\x00\x00\x0c\x02\xf0\x80\x7f\x65\x82\x01\xb2"
 	ldapStart     = "0\x1d\x02\x01\x01w\x18\x80\x161.3.6.1.4.1.1466.20037"
+	ldapStarted   = "0\x0c\x02\x01\x01x\x07\x0a\x01\x00\x04\x00\x04\x00"
+	ldapRefused   = "0\x0c\x02\x01\x01x\x07\x0a\x01\x35\x04\x00\x04\x00"
+	ldapBind      = "0\x0c\x02\x01\x01`\x07\x02\x01\x03\x04\x00\x80\x00"
+	ldapBound     = "0\x84\x00\x00\x00\x0c\x02\x01\x01a\x07\x0a\x01\x00\x04\x00\x04\x00"
+	ldapSearch    = "0\x81\x09\x02\x01\x02c\x04\x04\x00\x0a\x01"
+	postgresHello = "\x00\x00\x00\x10\x00\x03\x00\x00user\x00a\x00\x00"
+	postgresGSS   = "\x00\x00\x00\x08\x04\xd2\x16\x30"
 	xmppClient    = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' to='a.example' xmlns:stream='http://etherx.jabber.org/streams'>"
 	xmppServer    = xmppClient + "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>"
 	xmppStart     = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
@@ -52,6 +58,8 @@ func upgradeCases() map[string]upgradeCase {
 		"SMTP is not asked":          {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("NOOP\r\n"), s("220 go\r\n")}, "smtp", false},
 		"SMTP behind a mail":         {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("DATA\r\n"), s("354 go\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", false},
 		"SMTP refuses, then not":     {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("454 no\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", true},
+		"SMTP does not wait":         {25, []step{s("220 mx\r\n"), c("EHLO a\r\nSTARTTLS\r\n"), s("250-x\r\n250 STARTTLS\r\n220 go\r\n")}, "smtp", true},
+		"SMTP before the greeting":   {25, []step{c("EHLO a\r\nSTARTTLS\r\n"), s("220 mx\r\n250 x\r\n"), s("220 go\r\n")}, "smtp", true},
 		"SMTP with only a client":    {25, []step{c("EHLO a\r\nMAIL FROM:<a>\r\n")}, "smtp", false},
 		"SMTP with a long line":      {25, []step{s("220 " + strings.Repeat("x", 3000) + "\r\n"), c("EHLO " + strings.Repeat("y", 200) + "\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", true},
 		"SMTP without codes":         {25, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("hello\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "", false},
@@ -68,6 +76,7 @@ func upgradeCases() map[string]upgradeCase {
 		"FTP with bad codes":         {21, []step{s("220 x\r\n"), c("USER a\r\n"), s("331 x\r\n"), c("PASV\r\n"), s("99 x\r\n")}, "", false},
 		"FTP without a space":        {21, []step{s("220 x\r\n"), c("USER a\r\n"), s("331_x\r\n")}, "", false},
 		"FTP with lines inside":      {21, []step{s("220-x\r\n \r\nwelcome\r\n220-\r\n220\r\n221 y\r\n220 z\r\n"), c("USER a\r\n"), s("331\r\n")}, "ftp", false},
+		"FTP asks behind a user":     {2121, []step{s("220 x\r\n"), c("USER a\r\n"), s("331 x\r\n"), c("AUTH TLS\r\n"), s("234 Proceed.\r\n")}, "ftp", true},
 		"POP3":                       {110, []step{s("+OK ready\r\n"), c("CAPA\r\n"), s("+OK\r\nSTLS\r\n.\r\n"), c("STLS\r\n"), s("+OK begin\r\n")}, "pop3", true},
 		"POP3 refuses":               {110, []step{s("+OK ready\r\n"), c("STLS\r\n"), s("-ERR\r\n")}, "", false},
 		"POP3 without TLS":           {110, []step{s("+OK ready\r\n"), c("USER a\r\n"), s("+OK\r\n"), c("PASS b\r\n"), s("+OK\r\n")}, "pop3", false},
@@ -102,6 +111,23 @@ func upgradeCases() map[string]upgradeCase {
 		"RDP without a cookie":       {13389, []step{c(rdpRequest), s(rdpConfirm)}, "", false},
 		"RDP without TLS":            {3389, []step{c(rdpCookie), s(rdpConfirm), c(rdpData)}, "rdp", false},
 		"RDP with a bad length":      {3389, []step{c("\x03\x00\x00\x06\x02\xe0\x00"), s(rdpConfirm)}, "", false},
+		"PostgreSQL":                 {5432, []step{c(requestSSL), s("S")}, "postgresql", true},
+		"PostgreSQL elsewhere":       {15432, []step{c(requestSSL), s("S")}, "postgresql", true},
+		"PostgreSQL refuses":         {5432, []step{c(requestSSL), s("N"), c(postgresHello), s("R\x00\x00\x00\x08\x00\x00\x00\x00")}, "postgresql", false},
+		"PostgreSQL, GSSAPI first":   {5432, []step{c(postgresGSS), s("N"), c(requestSSL), s("S")}, "postgresql", true},
+		"PostgreSQL takes GSSAPI":    {5432, []step{c(postgresGSS), s("S")}, "", false},
+		"PostgreSQL in the clear":    {5432, []step{c(postgresHello), s("R\x00\x00\x00\x08\x00\x00\x00\x00")}, "", false},
+		"PostgreSQL is not asked":    {5432, []step{s("S"), c(requestSSL)}, "", false},
+		"PostgreSQL's port, SMTP":    {5432, []step{s("220 mx\r\n"), c("EHLO a\r\n"), s("250 x\r\n"), c("STARTTLS\r\n"), s("220 go\r\n")}, "smtp", true},
+		"LDAP":                       {389, []step{c(ldapStart), s(ldapStarted)}, "ldap_tcp", true},
+		"LDAP refuses":               {389, []step{c(ldapStart), s(ldapRefused)}, "ldap_tcp", false},
+		"LDAP of the catalog":        {3268, []step{c(ldapStart), s(ldapStarted)}, "ldap_tcp", true},
+		"LDAP elsewhere":             {1389, []step{c(ldapStart), s(ldapStarted)}, "", false},
+		"LDAP elsewhere, bound":      {1389, []step{c(ldapBind), s(ldapBound), c(ldapStart), s(ldapStarted)}, "ldap_tcp", true},
+		"LDAP asks for other things": {389, []step{c(ldapBind), s(ldapBound), c(ldapSearch), s(ldapBound), c(ldapStart), s(ldapStarted)}, "ldap_tcp", true},
+		"LDAP in the clear":          {389, []step{c(ldapBind), s(ldapBound)}, "ldap_tcp", false},
+		"LDAP with a bad length":     {389, []step{c("0\x80\x02\x01\x01"), s(ldapBound)}, "", false},
+		"LDAP of something else":     {389, []step{c("hello hello"), s("whatever")}, "", false},
 		"RDP of something else":      {3389, []step{c("hello hello")}, "", false},
 	}
 }
@@ -168,11 +194,12 @@ func TestUpgradeGivesUp(t *testing.T) {
 		"POP3 logs in": {server("+OK\r\n"), client("USER a\r\n"), server("+OK\r\n"), client("PASS b\r\n"), server("+OK\r\n")},
 		"IMAP logs in": {server("* OK\r\n"), client("a LOGIN b c\r\n")},
 		"SMTP's mail":  {server("220 x\r\n"), client("EHLO a\r\nDATA\r\n")},
+		"no LDAP":      {client("hello")},
 		"plain MySQL":  {server(mysqlGreeting), client(mysqlPlain)},
 		"many lines":   {server("220 x\r\n" + strings.Repeat("220 x\r\n", maxLines))},
 		"SSH":          {server("SSH-2.0-x\r\n\x00\x00\x00\x0c\x0a\x15"), client("SSH-2.0-y\r\n\x00\x00\x00\x0c\x0a\x15")},
 	} {
-		port := map[string]uint16{"POP3 logs in": 110, "IMAP logs in": 143, "plain MySQL": 3306}[name]
+		port := map[string]uint16{"POP3 logs in": 110, "IMAP logs in": 143, "plain MySQL": 3306, "no LDAP": 389}[name]
 		s := NewShard(Config{})
 		tuple := testTuple(flow.TCP, port)
 		var a App
@@ -185,87 +212,6 @@ func TestUpgradeGivesUp(t *testing.T) {
 		if a.Wants(flow.ToServer) || a.Wants(flow.ToClient) || s.Stats().Sessions != 0 {
 			t.Errorf("%s: more is wanted, or one of %d sessions is left", name, s.Stats().Sessions)
 		}
-	}
-}
-
-func TestSSHBanners(t *testing.T) {
-	for _, tc := range []struct {
-		name    string
-		port    uint16
-		steps   []step
-		service string
-	}{
-		{"both", 22, []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("SSH-2.0-PuTTY\r\n")}, "ssh"},
-		{"client first", 2222, []step{client("SSH-2.0-PuTTY\r\n"), server("SSH-1.99-x\r\n")}, "ssh"},
-		{"small letters", 22, []step{client("ssh-2.0-a\n"), server("ssh-2.0-b\n")}, "ssh"},
-		{"HTTP's port", 80, []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("SSH-2.0-PuTTY\r\n")}, "ssh"},
-		{"server only", 22, []step{server("SSH-2.0-OpenSSH_9.6\r\n")}, ""},
-		{"client was something else", 22, []step{client("\x00\x01hello"), server("SSH-2.0-OpenSSH_9.6\r\n")}, ""},
-		{"half a banner before the other", 22, []step{client("SS"), server("SSH-2.0-OpenSSH_9.6\r\n"), client("H-2.0-x\r\n")}, ""},
-		{"client asks for a page", 22, []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("GET / HTTP/1.1\r\n\r\n")}, "http"},
-		{"client is something else", 22, []step{server("SSH-2.0-OpenSSH_9.6\r\n"), client("hello\r\n")}, ""},
-		{"other version", 22, []step{server("SSH-3.0-OpenSSH_9.6\r\n"), client("SSH-3.0-PuTTY\r\n")}, ""},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			tuple := testTuple(flow.TCP, tc.port)
-			if _, service := conversation(t, Config{}, tuple, flow.SSL, tc.steps, whole); service != tc.service {
-				t.Errorf("service = %q, want %q", service, tc.service)
-			}
-			checkSplits(t, tuple, flow.SSL, tc.steps)
-		})
-	}
-}
-
-// gsiSteps puts a handshake in tokens, the last of which the server confirms.
-func gsiSteps() []step {
-	hs := upgradeHandshake()
-	token := base64.StdEncoding.EncodeToString
-	return []step{
-		server("220 GridFTP\r\n"), client("AUTH GSSAPI\r\n"), server("334 go\r\n"),
-		client("ADAT " + token([]byte(hs[0].data)) + "\r\n"),
-		server("335 ADAT=" + token([]byte(hs[1].data)) + "\r\n"),
-		client("ADAT " + token([]byte(hs[2].data)) + "\r\n"), server("235 done\r\n"), client("ENC x\r\n"),
-	}
-}
-
-func TestGSSAPI(t *testing.T) {
-	edit := func(i int, st ...step) []step {
-		s := gsiSteps()
-		return append(append(s[:i:i], st...), s[i+1:]...)
-	}
-	const suite = "TLSv12 TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
-	for _, tc := range []struct {
-		name    string
-		steps   []step
-		want    []string
-		service string
-	}{
-		{"whole", gsiSteps(), []string{upgradedRow}, "ftp,ssl"},
-		{"bad encoding", edit(3, client("ADAT FgMB AGsB!\r\n")), nil, "ftp"},
-		{"another mechanism", edit(3, client("ADAT YIIB\r\n")), nil, "ftp"},
-		{"bad encoding behind a reply", edit(3, gsiSteps()[4], client("ADAT F!\r\n")), []string{suite + " - - F - - F si"}, "ftp"},
-		{"bad encoding later", edit(4, server("335 ADAT=F!\r\n"), gsiSteps()[4]), []string{upgradedRow}, "ftp,ssl"},
-		{"begins anew", edit(4, client("AUTH TLS\r\n")), []string{"- - - a.b F - - F C"}, "ftp,ssl"},
-		{"refused", edit(2, server("504 no\r\n")), nil, "ftp"},
-		{"refused later", edit(4, server("535 no\r\n")), []string{"- - - a.b F - - F C"}, "ftp,ssl"},
-		{"done early", edit(4, server("235 done\r\n")), []string{"- - - a.b F - - F C"}, "ftp,ssl"},
-		{"line without a token", edit(4, server("335 x\r\n"), gsiSteps()[4]), []string{upgradedRow}, "ftp,ssl"},
-		{"a gap", edit(4, step{dir: flow.ToClient, gap: 3}), []string{"- - - a.b F - - F C"}, "ftp,ssl"},
-		{"longer than a connection may keep", edit(3, client("ADAT "+strings.Repeat("A", DefaultMaxSession)+"\r\n")), nil, "ftp"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			tuple := testTuple(flow.TCP, 2811)
-			rows, service := conversation(t, Config{}, tuple, flow.SSL, tc.steps, whole)
-			if diff := cmp.Diff(append([]string{}, tc.want...), pick(rows, tlsFields...)); diff != "" {
-				t.Errorf("rows differ (-want +got):\n%s", diff)
-			}
-			if service != tc.service {
-				t.Errorf("service = %q, want %q", service, tc.service)
-			}
-			if !strings.HasPrefix(tc.name, "longer") {
-				checkSplits(t, tuple, flow.SSL, tc.steps)
-			}
-		})
 	}
 }
 

@@ -831,7 +831,9 @@ func TestTunnels(t *testing.T) {
 		{"five changes", []uint64{1, 1, 2, 3, 4, 5, 6}, []uint64{1, 2, 3, 4, 5, 6}, "D"},
 		{"six changes", []uint64{1, 2, 3, 4, 5, 6, 7, 8}, []uint64{1, 2, 3, 4, 5, 6}, "DX"},
 		{"to and fro", []uint64{1, 2, 1, 2, 1, 2, 1, 2}, []uint64{1, 2}, "DX"},
-		{"out and in", []uint64{1, 0, 2, 0, 1, 0, 2, 0, 1, 0, 2, 0, 3}, []uint64{1, 2, 3}, "D"},
+		{"out and in", []uint64{1, 0, 2, 0, 1, 0}, []uint64{1, 2}, "D"},
+		{"out and in too often", []uint64{1, 0, 2, 0, 1, 0, 3, 0}, []uint64{1, 2}, "DX"},
+		{"in and out too often", []uint64{0, 1, 0, 1, 0, 1, 0, 1}, []uint64{1}, "DX"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var pkts []flow.Packet

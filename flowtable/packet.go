@@ -46,7 +46,8 @@ func (s *shard[S]) packet(p *flow.Packet) {
 			i = none
 		}
 	}
-	if i == none {
+	fresh := i == none
+	if fresh {
 		i, dir = s.begin(tag, p)
 	}
 	e := s.slab.at(i)
@@ -54,7 +55,7 @@ func (s *shard[S]) packet(p *flow.Packet) {
 		s.found(e, p)
 	}
 	if p.Tunnel != 0 || e.flags&flagTunneled != 0 {
-		s.tunnel(e, p.Tunnel)
+		s.tunnel(e, p.Tunnel, fresh)
 	}
 	used := true
 	switch p.Proto {
@@ -223,14 +224,15 @@ func (s *shard[S]) found(e *entry[S], p *flow.Packet) {
 }
 
 // tunnel notes the innermost tunnel of a packet, at the first packet and where it
-// changes. After maxChanges from one tunnel to another Zeek looks no more.
-func (s *shard[S]) tunnel(e *entry[S], uid uint64) {
+// changes, but for those after maxChanges, at which Zeek looks no more. fresh says
+// that the connection begins with the packet.
+func (s *shard[S]) tunnel(e *entry[S], uid uint64, fresh bool) {
 	x := s.extra(e)
 	e.flags |= flagTunneled
 	if x.tunnel == uid {
 		return
 	}
-	if uid != 0 && x.tunnel != 0 {
+	if !fresh {
 		if x.changes == maxChanges {
 			s.giveUp(e)
 			return
@@ -243,7 +245,8 @@ func (s *shard[S]) tunnel(e *entry[S], uid uint64) {
 	}
 }
 
-// maxChanges is how often a connection may change from one tunnel to another.
+// maxChanges is how often a connection may change from one tunnel to another, or
+// into a tunnel and out of it.
 const maxChanges = 5
 
 // giveUp notes that not all of a connection can be looked at.

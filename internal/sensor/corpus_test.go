@@ -64,6 +64,9 @@ func TestCorpus(t *testing.T) {
 		}
 	}
 	t.Logf("%d captures with %d packets read, %d refused", read, packets, len(names)-read)
+	if refused := len(names) - read; refused > len(names)/100 {
+		t.Errorf("%d of %d captures were refused; all but a few are sound", refused, len(names))
+	}
 }
 
 // checkBooks checks that every packet is accounted for, and that nothing is left

@@ -194,5 +194,8 @@ func TestCutCorpus(t *testing.T) {
 			break
 		}
 	}
+	if done == 0 {
+		t.Errorf("none of %d captures is sound and has 10 packets", len(names))
+	}
 	t.Logf("%d captures cut at %d offsets each", done, cuts)
 }

@@ -84,7 +84,7 @@ func appendJSON(b, text []byte) []byte {
 
 // locals are the networks that Zeek's default Site::local_nets holds besides
 // those that net/netip knows as private, loopback or link-local: what IANA lists
-// as special and not global.
+// as special and not global, and the 6to4 form of each such IPv4 network.
 func locals() []netip.Prefix {
 	var nets []netip.Prefix
 	for _, text := range []string{
@@ -92,9 +92,23 @@ func locals() []netip.Prefix {
 		"203.0.113.0/24", "224.0.0.0/24", "239.0.0.0/8", "240.0.0.0/4", "255.255.255.255/32",
 		"::/128", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32",
 	} {
-		nets = append(nets, netip.MustParsePrefix(text))
+		net := netip.MustParsePrefix(text)
+		nets = append(nets, net)
+		if net.Addr().Is4() {
+			nets = append(nets, sixToFour(net))
+		}
+	}
+	for _, text := range []string{"10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"} {
+		nets = append(nets, sixToFour(netip.MustParsePrefix(text)))
 	}
 	return nets
+}
+
+// sixToFour returns the IPv6 network that an IPv4 network has by RFC 3056.
+func sixToFour(net netip.Prefix) netip.Prefix {
+	v4, v6 := net.Addr().As4(), [16]byte{0x20, 0x02}
+	copy(v6[2:], v4[:])
+	return netip.PrefixFrom(netip.AddrFrom16(v6), 16+net.Bits())
 }
 
 // isLocal reports whether Zeek's local_orig and local_resp are true for an

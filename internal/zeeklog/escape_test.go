@@ -2,7 +2,12 @@
 
 package zeeklog
 
-import "testing"
+import (
+	"net/netip"
+	"testing"
+
+	"weir/internal/flow"
+)
 
 func TestAppendTSV(t *testing.T) {
 	tests := []struct {
@@ -26,5 +31,24 @@ func TestAppendTSV(t *testing.T) {
 				t.Errorf("appendTSV(%q) = %q, want %q", tc.text, got, tc.want)
 			}
 		})
+	}
+}
+
+// TestLocal checks what Zeek's default configuration holds to be local.
+func TestLocal(t *testing.T) {
+	l := newLogs(Config{})
+	for addr, want := range map[string]bool{
+		"10.1.2.3": true, "172.31.255.255": true, "172.32.0.0": false, "192.168.0.1": true, "127.0.0.1": true,
+		"169.254.1.1": true, "100.64.0.1": true, "100.128.0.0": false, "198.51.100.7": true, "255.255.255.255": true,
+		"224.0.0.251": true, "224.0.1.1": false, "192.0.2.1": true, "192.0.3.1": false, "8.8.8.8": false,
+		"::": true, "::1": true, "fe80::1": true, "fd00::1": true, "2001:db8::1": true, "2001:2::1": true, "2001:200::1": false,
+		"2606:4700::1": false,
+		// IPv4 networks as RFC 3056 writes them.
+		"2002:a01:203::1": true, "2002:ac1f:ffff::1": true, "2002:ac20::1": false, "2002:c0a8:1::1": true,
+		"2002:7f00:1::1": true, "2002:a9fe:101::1": true, "2002:6440::1": true, "2002:c633:6407::1": true, "2002:808:808::1": false,
+	} {
+		if got := l.isLocal(flow.AddrFrom(netip.MustParseAddr(addr))); got != want {
+			t.Errorf("isLocal(%s) = %v, want %v", addr, got, want)
+		}
 	}
 }

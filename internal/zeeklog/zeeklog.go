@@ -55,6 +55,13 @@ type log struct {
 
 type field struct{ name, zeekType string }
 
+// Zeek cuts what it writes to a log since version 8.1: a text, also one in a list,
+// and a list. Its limits for all of a record are beyond what our kinds can reach.
+const (
+	maxText = 4096 // bytes, before any are escaped
+	maxList = 100
+)
+
 // Create makes the directory and returns Logs that write into it.
 func Create(cfg Config) (*Logs, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
@@ -454,6 +461,7 @@ func (g *log) text(s string) {
 
 func (g *log) bytes(b []byte) {
 	g.next()
+	b = b[:min(len(b), maxText)]
 	if g.cfg.JSON {
 		g.line = appendJSON(g.line, b)
 		return
@@ -478,9 +486,13 @@ func (g *log) listEnd() {
 }
 
 func (g *log) element(i int, text []byte) {
+	if i >= maxList {
+		return
+	}
 	if i > 0 {
 		g.line = append(g.line, ',')
 	}
+	text = text[:min(len(text), maxText)]
 	if g.cfg.JSON {
 		g.line = appendJSON(g.line, text)
 		return
@@ -489,6 +501,9 @@ func (g *log) element(i int, text []byte) {
 }
 
 func (g *log) number(i int, us int64) {
+	if i >= maxList {
+		return
+	}
 	if i > 0 {
 		g.line = append(g.line, ',')
 	}

@@ -119,6 +119,60 @@ func TestTSV(t *testing.T) {
 	}
 }
 
+// TestLimits checks that long texts and lists are cut where Zeek cuts them.
+func TestLimits(t *testing.T) {
+	const texts, list = 4096, 100
+	for _, tc := range []struct {
+		name, query, want string
+	}{
+		{"longest", strings.Repeat("q", texts), strings.Repeat("q", texts)},
+		{"longer", strings.Repeat("q", texts+1), strings.Repeat("q", texts)},
+		{"escaped", strings.Repeat("\\", texts+1), strings.Repeat(`\\`, texts)},
+		// What is left of a character is no UTF-8, so that none is written as it is.
+		{"within a character", strings.Repeat("q", texts-3) + "\u00fc\u00fc", strings.Repeat("q", texts-3) + `\xc3\xbc\xc3`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, intel := sample()
+			intel.Reset()
+			intel.Begin(flow.DNS, &flow.Tuple{Proto: flow.UDP}, 1e18)
+			intel.SetText(flow.DNSQuery, []byte(tc.query))
+			intel.AppendText(flow.DNSAnswers, []byte(strings.Repeat("a", texts+1)))
+			for range list {
+				intel.AppendText(flow.DNSAnswers, []byte("aa"))
+			}
+			for range list + 1 {
+				intel.AppendInt(flow.DNSTTLs, 1e6)
+			}
+			dir := t.TempDir()
+			l, err := zeeklog.Create(zeeklog.Config{Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Intel(intel); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Finish(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := l.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			_, lines := records(t, filepath.Join(dir, "dns.log"))
+			fields := strings.Split(lines[0], "\t")
+			if diff := cmp.Diff(tc.want, fields[9]); diff != "" {
+				t.Errorf("query differs (-want +got):\n%s", diff)
+			}
+			want := strings.Repeat("a", texts) + strings.Repeat(",aa", list-1)
+			if diff := cmp.Diff(want, fields[21]); diff != "" {
+				t.Errorf("answers differ (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff("1.000000"+strings.Repeat(",1.000000", list-1), fields[22]); diff != "" {
+				t.Errorf("TTLs differ (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestInterimRecords: a connection has one line, whole, whatever it was
 // reported before.
 func TestInterimRecords(t *testing.T) {

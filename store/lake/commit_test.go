@@ -123,6 +123,22 @@ func job(t *testing.T, name, path string) *exec.Cmd {
 	return cmd
 }
 
+// killCount is how many processes a test kills: usual, few with -short, 40 where
+// WEIR_TEST_KILL is set, or as many as it says where it is a number above 1.
+func killCount(t *testing.T, usual, few int) int {
+	t.Helper()
+	text := os.Getenv("WEIR_TEST_KILL")
+	switch n, err := strconv.Atoi(text); {
+	case err == nil && n > 1:
+		return n
+	case text != "":
+		return 40
+	case testing.Short():
+		return few
+	}
+	return usual
+}
+
 // killed runs a job, which says when it begins, and kills it after a while.
 func killed(t *testing.T, cmd *exec.Cmd, after time.Duration) {
 	t.Helper()

@@ -304,12 +304,7 @@ func TestCompactSurvivesChange(t *testing.T) {
 
 // TestCompactKill kills compactors at any moment.
 func TestCompactKill(t *testing.T) {
-	kills := 20
-	if os.Getenv("WEIR_TEST_KILL") != "" {
-		kills = 100
-	} else if testing.Short() {
-		kills = 4
-	}
+	kills := killCount(t, 20, 4)
 	l := newLake(t)
 	first := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	const conns, perPart = 12_000, 400

@@ -4,7 +4,6 @@ package lake_test
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -185,12 +184,7 @@ func TestCompactExcept(t *testing.T) {
 // TestKillDrop kills a process that drops what comes in: each part is wholly
 // there or not at all.
 func TestKillDrop(t *testing.T) {
-	kills := 12
-	if os.Getenv("WEIR_TEST_KILL") != "" {
-		kills = 100
-	} else if testing.Short() {
-		kills = 3
-	}
+	kills := killCount(t, 12, 3)
 	l := newLake(t)
 	inside := 0
 	for i := range kills {
@@ -211,7 +205,7 @@ func TestKillDrop(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d kills came amid drops", inside, kills)
-	if inside == 0 {
+	if inside == 0 && kills >= 10 { // of a few, all may miss
 		t.Error("no kill came amid drops")
 	}
 }

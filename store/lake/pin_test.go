@@ -203,12 +203,7 @@ func TestPinWhileMerged(t *testing.T) {
 
 // TestKillPin: a snapshot is complete or not there.
 func TestKillPin(t *testing.T) {
-	kills := 12
-	if os.Getenv("WEIR_TEST_KILL") != "" {
-		kills = 100
-	} else if testing.Short() {
-		kills = 3
-	}
+	kills := killCount(t, 12, 3)
 	l := newLake(t)
 	publish(t, l, lake.Import{ID: "a", Source: "live"}, 20, 20, 1)
 	inside := 0

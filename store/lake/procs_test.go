@@ -172,12 +172,7 @@ func uids(t *testing.T, l *lake.Lake, kind, id string) map[uint64]bool {
 // TestKillPublisher kills a process that publishes all the time.
 func TestKillPublisher(t *testing.T) {
 	l := newLake(t)
-	kills := 20
-	if os.Getenv("WEIR_TEST_KILL") != "" {
-		kills = 100
-	} else if testing.Short() {
-		kills = 5
-	}
+	kills := killCount(t, 20, 5)
 	behind, slowest := 0, time.Duration(0)
 	for i := range kills {
 		id := "live" + strconv.Itoa(i)
