@@ -64,6 +64,16 @@ func (b *Block) commit(p *flow.Packet) {
 	b.Packets = b.Packets[:len(b.Packets)+1]
 }
 
+// maxPassed bounds Block.Passed.
+const maxPassed = 4096
+
+// passed notes the time of a packet that is not in the block.
+func (b *Block) passed(now flow.Time) {
+	if n := len(b.Passed); n < maxPassed && (n == 0 || b.Passed[n-1] < now) {
+		b.Passed = append(b.Passed, now)
+	}
+}
+
 // alloc returns n bytes of memory that lives as long as the block's content.
 func (b *Block) alloc(n int) []byte {
 	used := len(b.extra)
@@ -183,7 +193,7 @@ func (p *pool) wait(d time.Duration) *Block {
 
 // reset empties a block and gives it its first reference.
 func (b *Block) reset() {
-	b.Packets, b.Now, b.Lost = b.Packets[:0], 0, 0
+	b.Packets, b.Passed, b.Now, b.Lost = b.Packets[:0], b.Passed[:0], 0, 0
 	b.extra, b.extraUsed, b.used = b.extra[:0], 0, 0
 	clear(b.counts[:])
 	b.refs.Store(1)

@@ -352,6 +352,10 @@ type Block struct {
 	// times from the future. Of a Live it is the time when the block was handed
 	// out, by a clock that nobody sets: see LiveConfig.
 	Now flow.Time
+	// Passed are values of Now at which packets were rejected, other than by a
+	// filter, each but once and in their order; not all of them where a block has
+	// very many. Timers run by them, too.
+	Passed []flow.Time
 	// Lost is how many packets of the input were lost before this block, for
 	// whatever reason, since the reading began. Files lose none.
 	Lost uint64

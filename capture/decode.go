@@ -63,6 +63,9 @@ func (d *decoder) decode(rec *record) {
 	d.place = place{missing: max(0, rec.wire-len(rec.data))}
 	if r := d.link(rec); r != Delivered {
 		d.stats.Rejected[r]++
+		if r != Filtered && r != FilterLink {
+			d.block.passed(d.now)
+		}
 	}
 }
 

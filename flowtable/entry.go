@@ -241,14 +241,16 @@ func (s *shard[S]) over(i uint32, e *entry[S], now flow.Time) bool {
 	return false
 }
 
-// firstSince returns the time of the first packet of this call that is not before
-// t, at most now.
+// firstSince returns the time of the first packet of this call, be it of a
+// connection or not, that is not before t, at most now.
 func (s *shard[S]) firstSince(t, now flow.Time) flow.Time {
-	j := sort.Search(len(s.pkts), func(j int) bool { return s.pkts[j].Now >= t })
-	if j == len(s.pkts) {
-		return now
+	if j := sort.Search(len(s.pkts), func(j int) bool { return s.pkts[j].Now >= t }); j < len(s.pkts) {
+		now = min(now, s.pkts[j].Now)
 	}
-	return min(s.pkts[j].Now, now)
+	if j := sort.Search(len(s.passed), func(j int) bool { return s.passed[j] >= t }); j < len(s.passed) {
+		now = min(now, s.passed[j])
+	}
+	return now
 }
 
 // postpone gives an entry another deadline, not after that of a connection that

@@ -183,6 +183,9 @@ type Moment struct {
 	Now flow.Time
 	// Lost is how many packets of the input were lost before.
 	Lost uint64
+	// Passed are the times, in their order, of packets since the moment before
+	// that belong to no connection.
+	Passed []flow.Time
 }
 
 // Process feeds the packets of one shard, pkts[i] for each i in idx, then ends
@@ -193,7 +196,7 @@ func (t *Table[S]) Process(shard int, pkts []flow.Packet, idx []uint32, at Momen
 	s := &t.shards[shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.out, s.pkts = out, pkts
+	s.out, s.pkts, s.passed = out, pkts, at.Passed
 	s.noteLoss(at)
 	s.noteTime(at.Now)
 	for len(idx) > 0 {
@@ -206,7 +209,7 @@ func (t *Table[S]) Process(shard int, pkts []flow.Packet, idx []uint32, at Momen
 	}
 	s.expire(at.Now, maxExpire)
 	s.sweep(at.Now)
-	s.out, s.pkts = nil, nil
+	s.out, s.pkts, s.passed = nil, nil, nil
 }
 
 // Flush ends connections of a shard, at most limit of them: those that have
@@ -297,6 +300,7 @@ type shard[S any] struct {
 	streams   Streams[S]
 	out       *flow.ConnBatch
 	pkts      []flow.Packet   // of the call, for all shards
+	passed    []flow.Time     // of the call
 	record    flow.Connection // scratch of describe
 	total     flow.Totals     // scratch of describe
 	history   []byte          // scratch of describe

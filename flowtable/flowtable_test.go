@@ -597,6 +597,37 @@ func TestDNSTimer(t *testing.T) {
 	}
 }
 
+// TestDNSTimerAside: packets that belong to no connection make Zeek look, too.
+func TestDNSTimerAside(t *testing.T) {
+	for _, tc := range []struct {
+		passed []flow.Time
+		want   int // connections
+	}{
+		{nil, 2},
+		{[]flow.Time{9e9, 9.9e9}, 2},
+		{[]flow.Time{10.2e9}, 1},
+		{[]flow.Time{9e9, 10.2e9, 11e9}, 1},
+		{[]flow.Time{10.6e9}, 2},
+	} {
+		table, err := flowtable.New(flowtable.Config{}, func(int) flowtable.Streams[int32] { return &calls{} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pkts []flow.Packet
+		for _, at := range []float64{0, 1.5, 12} {
+			pkts = append(pkts, datagram(flow.UDP, at, false, 4000, 53, 1))
+		}
+		var out flow.ConnBatch
+		at := moment(pkts[2].Now)
+		at.Passed = tc.passed
+		table.Process(0, pkts, []uint32{0, 1, 2}, at, &out)
+		flush(table, 0, at.Now, &out)
+		if len(out.Conns) != tc.want {
+			t.Errorf("others at %v: %d connections, want %d", tc.passed, len(out.Conns), tc.want)
+		}
+	}
+}
+
 // Where all of UDP ends sooner than DNS is looked at, DNS does as well.
 func TestDNSTimerOfShortUDP(t *testing.T) {
 	pkts := []flow.Packet{

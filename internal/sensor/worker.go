@@ -62,13 +62,14 @@ func (w *worker) run(ctx context.Context) error {
 			if !ok {
 				return w.finish(ctx)
 			}
-			w.at = flowtable.Moment{Now: b.Now, Lost: b.Lost}
+			w.at = flowtable.Moment{Now: b.Now, Lost: b.Lost, Passed: b.Passed}
 			for s := w.number; s < flow.Shards; s += w.p.cfg.Workers {
 				w.p.table.Process(s, b.Packets, b.Shard(s), w.at, w.conns)
 				if err := w.send(ctx, batchRecords); err != nil {
 					return err
 				}
 			}
+			w.at.Passed = nil // goes with the block
 			b.Release()
 			w.done.Add(1)
 		case <-prompt:
