@@ -88,7 +88,6 @@ type endpoint struct {
 	start, last, ack       uint32 // sequence numbers, as in Zeek
 	lastWraps, ackWraps    uint16
 	synSeq, finSeq, rstSeq uint32 // relative, of the last such letter
-	retransmissions        uint32
 	seen                   seen
 	flags                  endpointFlags
 	state, prev            tcpState
@@ -130,15 +129,16 @@ const (
 
 // rare holds what few connections have.
 type rare struct {
-	history     []byte // what does not fit into entry.hist
-	tunnels     []uint64
-	tunnel      uint64 // of the last packet
-	changes     uint8  // from one tunnel to another
-	missed      uint64
-	gaps        [2]uint32 // occurrences of G, W and C, by direction
-	zeroWindows [2]uint32
-	checksums   [2]uint32
-	reported    reported
+	history         []byte // what does not fit into entry.hist
+	tunnels         []uint64
+	tunnel          uint64 // of the last packet
+	changes         uint8  // from one tunnel to another
+	missed          uint64
+	gaps            [2]uint32 // occurrences of G, W, T and C, by direction
+	zeroWindows     [2]uint32
+	retransmissions [2]uint32
+	checksums       [2]uint32
+	reported        reported
 }
 
 // list is an intrusive list of entries, longest waiting first.

@@ -95,8 +95,9 @@ func (s *shard[S]) tcp(i uint32, e *entry[S], p *flow.Packet, dir flow.Dir) (use
 		acked = peer.acknowledge(p.Ack, fl&flow.RST != 0)
 	}
 	if self.advance(end, fl, p.PayloadLen) {
-		self.retransmissions++
-		if powerOfTen(self.retransmissions) {
+		x := s.extra(e)
+		x.retransmissions[dir]++
+		if powerOfTen(x.retransmissions[dir]) {
 			s.letterDir(e, 'T', dir)
 		}
 	}
@@ -256,6 +257,7 @@ func (s *shard[S]) flip(e *entry[S]) {
 		x := s.rares.at(e.rare - 1)
 		x.gaps[0], x.gaps[1] = x.gaps[1], x.gaps[0]
 		x.zeroWindows[0], x.zeroWindows[1] = x.zeroWindows[1], x.zeroWindows[0]
+		x.retransmissions[0], x.retransmissions[1] = x.retransmissions[1], x.retransmissions[0]
 		x.checksums[0], x.checksums[1] = x.checksums[1], x.checksums[0]
 		x.reported.flip()
 	}
