@@ -172,6 +172,9 @@ func (s *shard[S]) unlink(e *entry[S]) {
 // touch starts an entry's timeout anew and moves it to the end of its list.
 func (s *shard[S]) touch(i uint32, e *entry[S], now flow.Time) {
 	if e.class.fixed() {
+		if e.class == classDNS {
+			e.hear(now)
+		}
 		return
 	}
 	e.deadline = now + s.timeout[e.class]
@@ -229,16 +232,30 @@ func (s *shard[S]) over(i uint32, e *entry[S], now flow.Time) bool {
 	}
 	for e.deadline <= now {
 		// For most the answer is the same whenever that packet came.
-		if e.deadline-e.last >= s.timeout[classDNS]-dnsSlack {
+		if e.deadline-e.heard() >= s.timeout[classDNS]-dnsSlack {
 			return true
 		}
 		at := s.firstSince(e.deadline, now)
-		if at-e.last >= s.timeout[classDNS]-dnsSlack {
+		if at-e.heard() >= s.timeout[classDNS]-dnsSlack {
 			return true
 		}
 		s.postpone(i, e, at+s.timeout[classDNS])
 	}
 	return false
+}
+
+// hear notes the table's time of the last packet of a connection of classDNS: by
+// the packets' own times one that is dated wrong would end it early, or never. It
+// lies in fields that are TCP's, in both directions since flips exchange them.
+func (e *entry[S]) hear(now flow.Time) {
+	for i := range e.ends {
+		e.ends[i].finSeq, e.ends[i].rstSeq = uint32(now>>32), uint32(now)
+	}
+}
+
+// heard returns what hear has noted.
+func (e *entry[S]) heard() flow.Time {
+	return flow.Time(e.ends[0].finSeq)<<32 | flow.Time(e.ends[0].rstSeq)
 }
 
 // firstSince returns the time of the first packet of this call, be it of a

@@ -120,6 +120,31 @@ func TestDNSTimerAside(t *testing.T) {
 	}
 }
 
+// TestDNSTimerOfWrongDates: a packet that is dated wrong changes nothing.
+func TestDNSTimerOfWrongDates(t *testing.T) {
+	for _, off := range []flow.Time{-1e18, 1e18} {
+		table, err := flowtable.New(flowtable.Config{}, func(int) flowtable.Streams[int32] { return &calls{} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pkts []flow.Packet
+		for _, at := range []float64{0, 5, 10.5, 40} {
+			pkts = append(pkts, datagram(flow.UDP, at, false, 4000, 53, 1))
+		}
+		pkts[1].TS += off
+		var out flow.ConnBatch
+		table.Process(0, pkts, []uint32{0, 1, 2, 3}, moment(pkts[3].Now), &out)
+		flush(table, 0, pkts[3].Now, &out)
+		var got []uint64
+		for i := range out.Conns {
+			got = append(got, out.Conns[i].CSPkts)
+		}
+		if diff := cmp.Diff([]uint64{3, 1}, got); diff != "" {
+			t.Errorf("dated by %v: packets of connections differ (-want +got):\n%s", off, diff)
+		}
+	}
+}
+
 // Where all of UDP ends sooner than DNS is looked at, DNS does as well.
 func TestDNSTimerOfShortUDP(t *testing.T) {
 	pkts := []flow.Packet{
