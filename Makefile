@@ -51,7 +51,7 @@ neo4j-stop: ## End that server
 .PHONY: test
 test: ## Run all tests (TESTFLAGS: flags for go test)
 	@scripts/setup neo4j
-	$(GO) run ./internal/testrun $(if $(STRICT),-strict) -- -timeout 30m $(TESTFLAGS) ./...
+	$(GO) run ./internal/testrun $(if $(STRICT),-strict -measure) -- -timeout 30m $(TESTFLAGS) ./...
 
 .PHONY: soak
 soak: setup ## Run the tests of faults for long: 100 faults on the way to Neo4j (FAULTS=n)

@@ -317,9 +317,9 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestMillionConnections measures what a connection costs: the growth of the
+// TestPerfMillionConnections measures what a connection costs: the growth of the
 // peak RSS from ten thousand to a million.
-func TestMillionConnections(t *testing.T) {
+func TestPerfMillionConnections(t *testing.T) {
 	need(t, "WEIR_TEST_PERF", "a machine to measure on")
 	rss := func(n int) int64 {
 		name, _ := generate(t, traffic.Spec{Scenario: traffic.Concurrent, Connections: n})
@@ -337,8 +337,8 @@ func TestMillionConnections(t *testing.T) {
 	}
 }
 
-// TestFlood reads a million SYNs within 128 MB: none is dropped.
-func TestFlood(t *testing.T) {
+// TestPerfFlood reads a million SYNs within 128 MB: none is dropped.
+func TestPerfFlood(t *testing.T) {
 	need(t, "WEIR_TEST_PERF", "a machine to measure on")
 	name, totals := generate(t, traffic.Spec{Scenario: traffic.Flood, Connections: 1_000_000})
 	store := filepath.Join(t.TempDir(), "lake")

@@ -38,10 +38,10 @@ func count(t *testing.T, query string) int {
 	return n
 }
 
-// TestFloodAmongOthers reads ten million SYNs with a thousand real connections
+// TestPerfFloodAmongOthers reads ten million SYNs with a thousand real connections
 // among them, within half a gigabyte: every connection is stored, and the
 // real ones as if they were alone.
-func TestFloodAmongOthers(t *testing.T) {
+func TestPerfFloodAmongOthers(t *testing.T) {
 	need(t, "WEIR_TEST_PERF", "a machine to measure on, and a gigabyte of disk")
 	flood, many := generate(t, traffic.Spec{Scenario: traffic.Flood, Connections: 10_000_000, Span: 30 * time.Second})
 	mix, few := generate(t, traffic.Spec{Scenario: traffic.Mix, Packets: 15_400, Span: 30 * time.Second})

@@ -505,8 +505,8 @@ func TestLiveSignals(t *testing.T) {
 	}
 }
 
-// TestLiveMillion ends a sensor with a million open connections.
-func TestLiveMillion(t *testing.T) {
+// TestPerfLiveMillion ends a sensor with a million open connections.
+func TestPerfLiveMillion(t *testing.T) {
 	need(t, "WEIR_TEST_PERF", "a machine to measure on")
 	if !nettest.Isolated(t) {
 		return

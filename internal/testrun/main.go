@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -35,6 +36,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("testrun", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	strict := fs.Bool("strict", false, "a skipped test fails, unless it lacks material that the project does not need")
+	measure := fs.Bool("measure", false, "run the tests that measure, too: those called "+measuring+"…, after the others, one package at a time, with "+measureEnv+" set")
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}
@@ -47,35 +49,58 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	// It starts while the tests are compiled. Why it does not is told to those
 	// that ask for it.
 	go func() { _ = server.Start() }()
-	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, fs.Args()...)...)
-	cmd.Env = append(os.Environ(), neo4jtest.SharedEnv+"="+server.Socket())
+	env := append(os.Environ(), neo4jtest.SharedEnv+"="+server.Socket())
+	c := counter{out: stdout, strict: *strict, output: map[string][]string{}}
+	good := true
+	test := func(env []string, args ...string) {
+		if err := c.run(ctx, stderr, env, args); err != nil {
+			fmt.Fprintln(stderr, "testrun:", err)
+			good = false
+		}
+	}
+	if *measure {
+		others := slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, measureEnv+"=") })
+		test(others, append([]string{"-skip", "^" + measuring}, fs.Args()...)...)
+		fmt.Fprintln(stdout, "\nTests that measure:")
+		test(append(others, measureEnv+"=1"), append([]string{"-p", "1", "-run", "^" + measuring}, fs.Args()...)...)
+	} else {
+		test(env, fs.Args()...)
+	}
+	c.close()
+	if !good || !c.good() {
+		return 1
+	}
+	return 0
+}
+
+// Tests whose names begin with measuring measure time or memory: nothing else should
+// run beside them. They skip unless measureEnv is set.
+const (
+	measuring  = "TestPerf"
+	measureEnv = "WEIR_TEST_PERF"
+)
+
+// run runs `go test` once.
+func (c *counter) run(ctx context.Context, stderr io.Writer, env, args []string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, args...)...)
+	cmd.Env = env
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.Stderr = stderr
 	events, err := cmd.StdoutPipe()
 	if err != nil {
-		fmt.Fprintln(stderr, "testrun:", err)
-		return 1
+		return err
 	}
 	if err := cmd.Start(); err != nil {
-		fmt.Fprintln(stderr, "testrun:", err)
-		return 1
+		return err
 	}
-	c := counter{out: stdout, strict: *strict, output: map[string][]string{}}
-	readErr := c.read(events)
-	runErr := cmd.Wait()
-	c.close()
-	if readErr != nil {
-		fmt.Fprintln(stderr, "testrun:", readErr)
-		return 1
+	if err := c.read(events); err != nil {
+		return errors.Join(err, cmd.Wait())
 	}
-	if exit := new(exec.ExitError); runErr != nil && !errors.As(runErr, &exit) {
-		fmt.Fprintln(stderr, "testrun:", runErr)
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("go test: %w", err)
 	}
-	if runErr != nil || !c.good() {
-		return 1
-	}
-	return 0
+	return nil
 }
 
 // event is one line of `go test -json`.

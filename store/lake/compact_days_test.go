@@ -5,7 +5,6 @@ package lake
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -90,12 +89,10 @@ func (s *playedDays) compact(at time.Time) {
 // small, days that are over have few parts, each is rolled up once, and no row
 // was written often.
 func TestCompactDays(t *testing.T) {
-	days := 2
-	if os.Getenv("WEIR_TEST_PERF") != "" {
-		days = 8
-	} else if testing.Short() {
+	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
+	const days = 3
 	for _, tc := range []struct {
 		name string
 		busy func(hour int) float64

@@ -110,12 +110,20 @@ func cloneLake(t *testing.T, l *lake.Lake) *lake.Lake {
 
 // TestCompactMemory compacts in processes with little memory.
 func TestCompactMemory(t *testing.T) {
-	conns, perPart := 40_000, 2000
-	if os.Getenv("WEIR_TEST_PERF") != "" {
-		conns, perPart = 300_000, 2500
-	} else if testing.Short() {
+	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
+	compactMemory(t, 40_000, 2000)
+}
+
+// TestPerfCompactMemory does so with more connections.
+func TestPerfCompactMemory(t *testing.T) {
+	needPerf(t)
+	compactMemory(t, 300_000, 2500)
+}
+
+func compactMemory(t *testing.T, conns, perPart int) {
+	t.Helper()
 	l := newLake(t)
 	day := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	if err := laketest.Fill(l, laketest.Config{Day: day, Conns: conns, PerPart: perPart, Flows: conns / 2}); err != nil {
@@ -160,10 +168,17 @@ func TestCompactMemory(t *testing.T) {
 
 // TestCompactStops measures how soon compaction ends when it is told to.
 func TestCompactStops(t *testing.T) {
-	conns, perPart, stops := 20_000, 1000, 6
-	if os.Getenv("WEIR_TEST_PERF") != "" {
-		conns, perPart, stops = 100_000, 2000, 10
-	}
+	compactStops(t, 20_000, 1000, 6)
+}
+
+// TestPerfCompactStops does so with more connections, more often.
+func TestPerfCompactStops(t *testing.T) {
+	needPerf(t)
+	compactStops(t, 100_000, 2000, 10)
+}
+
+func compactStops(t *testing.T, conns, perPart, stops int) {
+	t.Helper()
 	l := newLake(t)
 	day := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	if err := laketest.Fill(l, laketest.Config{Day: day, Conns: conns, PerPart: perPart, Flows: conns / 2}); err != nil {
