@@ -184,7 +184,9 @@ func newAnswers(t *testing.T, db *lakequery.DB, e *filter.Expr) (out []any) {
 }
 
 // day returns the begin of a day of spread.
-func day(n int) time.Time { return time.Unix(0, int64(base)).UTC().Truncate(24 * time.Hour).AddDate(0, 0, n) }
+func day(n int) time.Time {
+	return time.Unix(0, int64(base)).UTC().Truncate(24*time.Hour).AddDate(0, 0, n)
+}
 
 // hostAddrs returns addresses that connections of randomConns have.
 func hostAddrs() (out []netip.Addr) {
