@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,15 +24,27 @@ func (d *DB) Timeline(ctx context.Context, q store.TimelineQuery) ([]store.Timel
 }
 
 func (d *DB) timeline(ctx context.Context, q store.TimelineQuery) (out []store.TimelineSlot, err error) {
-	c, err := d.condition(q.Filter)
+	// The text depends on the parts: they must be the ones that it is run on.
+	err = d.onOne(ctx, func(r *relations) (int, error) {
+		out, err = r.timeline(ctx, q)
+		return 0, err
+	})
 	if err != nil {
 		return nil, err
 	}
-	text, err := timelineSQL(c, q)
+	return out, nil
+}
+
+func (r *relations) timeline(ctx context.Context, q store.TimelineQuery) (out []store.TimelineSlot, err error) {
+	c, err := r.condition(q.Filter)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := d.query(ctx, text, c.args...)
+	text, err := timelineSQL(c, r.manifest, q)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := r.query(ctx, text, c.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -107,28 +120,130 @@ func (w window) where(c *condition, column string) string {
 
 // timelineSQL returns the query that counts flows by slots: the columns slot, in
 // microseconds, and flows, then the fields.
-func timelineSQL(c *condition, q store.TimelineQuery) (string, error) {
+func timelineSQL(c *condition, m *lake.Manifest, q store.TimelineQuery) (string, error) {
 	w, err := windowOf(&q)
 	if err != nil {
 		return "", err
 	}
-	var fields, names, sorted []string
-	var grouped sources
-	for i, name := range q.By {
+	var list []*attribute
+	ofKey := true
+	for _, name := range q.By {
 		known, err := attributes().GroupBy(name)
 		if err != nil {
 			return "", err
 		}
-		f := fmt.Sprintf("f%d", i)
-		fields = append(fields, grouped.value(attributeOf(known), "flows", "group_"+f)+" AS "+f)
-		names, sorted = append(names, f), append(sorted, f+" NULLS LAST")
+		a := attributeOf(known)
+		list = append(list, a)
+		ofKey = ofKey && slices.Contains(strings.Split(flowKey, ", "), strings.Trim(a.sql, `"`))
+	}
+	if ofKey {
+		return keyTimelineSQL(c, m, w, list), nil
+	}
+	fields := make([]string, len(list))
+	var grouped sources
+	for i, a := range list {
+		fields[i] = grouped.value(a, "flows", fmt.Sprintf("group_%d", i)) + fmt.Sprintf(" AS f%d", i)
 	}
 	c.times = true
 	slots := "list_distinct(list_transform(flows.times, lambda t: " + w.slot("epoch_us(t)") + "))"
-	text := c.flows() + " SELECT " + strings.Join(append([]string{"slot", "count(*) AS flows"}, names...), ", ") +
-		" FROM (SELECT " + strings.Join(append(fields, "unnest("+slots+") AS slot"), ", ") +
-		" FROM flows" + grouped.String() + ") WHERE " + w.where(c, "slot") +
-		" GROUP BY " + strings.Join(append([]string{"slot"}, names...), ", ") +
-		" ORDER BY " + strings.Join(append([]string{"slot", "flows DESC"}, sorted...), ", ")
-	return text, nil
+	return c.flows() + " " + countSlots("SELECT "+strings.Join(append(fields, "unnest("+slots+") AS slot"), ", ")+
+		" FROM flows"+grouped.String(), w.where(c, "slot"), "count(*)", len(list)), nil
 }
+
+// countSlots counts the rows of a query, which are flows in slots, and sorts the
+// numbers. It has so many fields.
+func countSlots(source, where, number string, fields int) string {
+	group, order := []string{"slot"}, []string{"slot", "flows DESC"}
+	columns := []string{"slot", number + "::BIGINT AS flows"}
+	for i := range fields {
+		f := fmt.Sprintf("f%d", i)
+		group, order, columns = append(group, f), append(order, f+" NULLS LAST"), append(columns, f)
+	}
+	return "SELECT " + strings.Join(columns, ", ") + " FROM (" + source + ") WHERE " + where +
+		" GROUP BY " + strings.Join(group, ", ") + " ORDER BY " + strings.Join(order, ", ")
+}
+
+// keyTimelineSQL is timelineSQL for groups that follow from the flow's key. No flow is
+// put together: a flow is in a slot if any row of it is. In most slots no flow has two
+// rows, since only one roll-up tells of them: there the rows are counted as they are. In
+// the others they are compared.
+func keyTimelineSQL(c *condition, m *lake.Manifest, w window, list []*attribute) string {
+	with, wanted := "", c.rows
+	if c.groups != "" {
+		// Flows are chosen first.
+		with = c.flows() + ", chosen AS MATERIALIZED (SELECT " + flowKey + " FROM flows) "
+		wanted = "EXISTS (FROM chosen WHERE " + sameFlow("chosen", "conn") + ")"
+	}
+	var where []string
+	for _, term := range []string{wanted, w.rows(c)} {
+		if term != "" {
+			where = append(where, term)
+		}
+	}
+	counted := w.where(c, "slot")
+	rows := func(table string, columns []string, more ...string) string {
+		text := "SELECT " + strings.Join(columns, ", ") + " FROM " + c.schema + "." + table + " AS conn"
+		if all := append(slices.Clip(where), more...); len(all) > 0 {
+			text += " WHERE " + strings.Join(all, " AND ")
+		}
+		return text
+	}
+	var fields []string // of a row
+	for i, a := range list {
+		fields = append(fields, fmt.Sprintf("%s AS f%d", a.sql, i))
+	}
+	keys := strings.Split(flowKey, ", ")
+	rest := restTable
+	if !c.rolled {
+		rest = lake.ConnTable
+	}
+	// All rows of connections, and those of roll-ups in slots that others tell of.
+	shared := rows(rest, append(slices.Clip(keys), firstSlotSQL()+" AS micros")) + " UNION ALL " +
+		rows(rest, append(slices.Clip(keys), "unnest("+moreSlotsSQL()+") AS micros"), longSQL())
+	once := ""
+	if c.rolled {
+		contested := contestedSlots(m, w.step)
+		slots := "unnest(times)"
+		if w.step != lake.SlotWidth.Microseconds() {
+			slots = "unnest(list_distinct(list_transform(times, lambda t: " + w.slot("epoch_us(t)") + ")))"
+		} else {
+			slots = "epoch_us(" + slots + ")"
+		}
+		once = "SELECT slot, " + strings.Join(append(fieldNames(list), "count(*) AS n"), ", ") + " FROM (" +
+			rows(lake.RollupTable, append(slices.Clip(fields), slots+" AS slot")) + ") WHERE " + counted + " AND NOT " + contested.has("slot") +
+			" GROUP BY ALL UNION ALL "
+		if len(contested) > 0 {
+			shared += " UNION ALL SELECT " + flowKey + ", slot AS micros FROM (" +
+				rows(lake.RollupTable, append(slices.Clip(keys), slots+" AS slot"), contested.touched(w.step)) +
+				") WHERE " + contested.has("slot")
+		}
+	}
+	twice := "SELECT slot, " + strings.Join(append(fields, "count(*) AS n"), ", ") + " FROM (SELECT DISTINCT " + flowKey + ", " +
+		w.slot("micros") + " AS slot FROM (" + shared + ")) WHERE " + counted + " GROUP BY ALL"
+	return with + countSlots(once+twice, "true", "sum(n)", len(list))
+}
+
+func fieldNames(list []*attribute) []string {
+	names := make([]string, len(list))
+	for i := range list {
+		names[i] = fmt.Sprintf("f%d", i)
+	}
+	return names
+}
+
+// rows returns the condition that rows, of connections or roll-ups, may be in slots that
+// are counted, "" for none.
+func (w window) rows(c *condition) string {
+	var terms []string
+	if w.after != nil {
+		first := c.arg(time.UnixMicro(floor(*w.after, w.step)).UTC())
+		terms = append(terms, "(lastseen >= "+first+" OR firstseen >= "+first+")")
+	}
+	if w.before != nil {
+		terms = append(terms, "firstseen < "+c.arg(time.UnixMicro(*w.before).UTC()))
+	}
+	return strings.Join(terms, " AND ")
+}
+
+// floor returns the greatest multiple of a width that is not above n.
+func floor(n, width int64) int64 { return n - (n%width+width)%width }

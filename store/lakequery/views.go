@@ -134,6 +134,11 @@ func moreSlotsSQL() string {
 		firstSlotSQL(), width, (lake.MaxSlots-1)*width)
 }
 
+// longSQL is the condition that there are slots after the first one.
+func longSQL() string {
+	return fmt.Sprintf("epoch_us(lastseen) >= %s + %d", firstSlotSQL(), lake.SlotWidth.Microseconds())
+}
+
 // timesOf returns a list of times from one of microseconds.
 func timesOf(list string) string {
 	return "list_transform(" + list + ", lambda u: make_timestamptz(u))"
@@ -143,9 +148,8 @@ func timesOf(list string) string {
 // where somebody asks for it. Most connections have one slot, for which no list
 // is made.
 func timesSQL() string {
-	long := fmt.Sprintf("epoch_us(lastseen) >= %s + %d", firstSlotSQL(), lake.SlotWidth.Microseconds())
 	return timesOf("list_sort(list_distinct(list_concat(list(" + firstSlotSQL() + "), " +
-		"coalesce(flatten(list(" + moreSlotsSQL() + ") FILTER (" + long + ")), []::BIGINT[]))))")
+		"coalesce(flatten(list(" + moreSlotsSQL() + ") FILTER (" + longSQL() + ")), []::BIGINT[]))))")
 }
 
 // flowKey is what makes a flow.
