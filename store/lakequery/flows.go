@@ -121,8 +121,7 @@ func flowsSQL(c *condition, q store.Query) (string, error) {
 	columns, joins := shownIntel(c, q, ofPage)
 	return text + ", page AS MATERIALIZED (SELECT " + flowKey + " FROM flows ORDER BY " + order + cut + ") " +
 		"SELECT flows.* EXCLUDE (src_bin, dst_bin)" + columns + " FROM (" +
-		flowsOf(c.schema, c.rolled, q.Times, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")",
-			"any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin") +
+		flowsOf(c.schema, c.layers, q.Times, true, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")") +
 		") AS flows" + joins + " ORDER BY " + order, nil
 }
 

@@ -29,7 +29,7 @@ func (d *DB) views(m *lake.Manifest) []string {
 	out := append(d.rawViews(rawSchema, m), rollupView(),
 		replaceView("conn", connSelect(rawSchema+"."+wholeTable)),
 		replaceView("conn_records", connSelect(rawSchema+"."+recordsTable)),
-		replaceView("flow", flowsOf(rawSchema, rolled(m), true, "")),
+		replaceView("flow", flowsOf(rawSchema, layersOf(m), true, false, "")),
 	)
 	for _, t := range lake.Tables() {
 		if t.Name != lake.ConnTable {
@@ -43,12 +43,12 @@ func (d *DB) views(m *lake.Manifest) []string {
 // schema.
 func (d *DB) rawViews(schema string, m *lake.Manifest) []string {
 	out := d.connViews(schema, m)
-	for _, t := range append(lake.Tables(), lake.Rollup()) {
+	for _, t := range append(lake.Tables(), lake.Rollup(), lake.WeekRollup()) {
 		if t.Name != lake.ConnTable {
 			out = append(out, d.rawView(schema, m, &t))
 		}
 	}
-	return out
+	return append(out, d.restDaysView(schema, m))
 }
 
 // rawView returns the view of a table's parts. Their list comes from the
