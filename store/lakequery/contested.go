@@ -22,16 +22,18 @@ type slotRanges []slotRange
 // closest to each other become one.
 const maxRanges = 64
 
-// contestedSlots returns the slots of which more than one roll-up may tell, or
-// a roll-up and connections that it does not cover. In all others a flow has
-// one row at most.
+// contestedSlots returns the slots of which more than one of the roll-ups that flows are
+// made of (layers) may tell, or a roll-up and connections that it does not cover. In all
+// others a flow has one row at most in the roll-ups.
 func contestedSlots(m *lake.Manifest, step int64) slotRanges {
 	units := make(map[string]slotRanges)
 	for i := range m.Parts {
 		p := &m.Parts[i]
 		r := slotRange{floor(min(p.MinTS, p.MaxTS), step), floor(max(p.MinTS, p.MaxTS), step)}
 		switch {
-		case p.Kind == lake.RollupTable:
+		case p.Kind == lake.WeekTable:
+			units[p.Week] = append(units[p.Week], r)
+		case p.Kind == lake.RollupTable && p.Week == "":
 			units[p.Rollup] = append(units[p.Rollup], r)
 		case p.Kind == lake.ConnTable && p.Rollup == "":
 			units[""] = append(units[""], r)

@@ -22,12 +22,6 @@ type condition struct {
 	times bool
 }
 
-// condition translates a filter for the snapshot. Should another one replace it
-// before the query runs, the answer is right all the same.
-func (d *DB) condition(e *filter.Expr) (*condition, error) {
-	return conditionOn(rawSchema, d.snapshot(), e)
-}
-
 // conditionOn translates a filter for a manifest whose views are in a schema.
 func conditionOn(schema string, m *lake.Manifest, e *filter.Expr) (*condition, error) {
 	sql, err := e.SQL(filter.SQLOptions{

@@ -238,11 +238,19 @@ func (d *DB) Counts(ctx context.Context, q store.Query) (store.Counts, error) {
 }
 
 func (d *DB) counts(ctx context.Context, q store.Query) (n store.Counts, err error) {
-	c, err := d.condition(q.Filter)
+	err = d.onCurrent(ctx, func(r *relations) error {
+		n, err = r.counts(ctx, q)
+		return err
+	})
+	return n, err
+}
+
+func (r *relations) counts(ctx context.Context, q store.Query) (n store.Counts, err error) {
+	c, err := r.condition(q.Filter)
 	if err != nil {
 		return n, err
 	}
-	rows, err := d.query(ctx, c.flows()+
+	rows, err := r.query(ctx, c.flows()+
 		" SELECT count(DISTINCT src), count(DISTINCT dst), count(*) FROM flows", c.args...)
 	if err != nil {
 		return n, err

@@ -43,6 +43,17 @@ func layersOf(m *lake.Manifest) (l layers) {
 	return l
 }
 
+// rollups returns the tables of roll-ups.
+func (l layers) rollups() (tables []string) {
+	if l.weeks {
+		tables = append(tables, lake.WeekTable)
+	}
+	if l.days {
+		tables = append(tables, restDaysTable)
+	}
+	return tables
+}
+
 // restDaysView returns the view of restDaysTable.
 func (d *DB) restDaysView(schema string, m *lake.Manifest) string {
 	var parts []*lake.Part
@@ -108,11 +119,8 @@ func flowsOf(schema string, from layers, times, bins bool, where string) string 
 		return s
 	}
 	var parts []string
-	if from.weeks {
-		parts = append(parts, rows(lake.WeekTable))
-	}
-	if from.days {
-		parts = append(parts, rows(restDaysTable))
+	for _, table := range from.rollups() {
+		parts = append(parts, rows(table))
 	}
 	if from.rest {
 		parts = append(parts, flowSelect(schema, restTable, where, more...))

@@ -25,9 +25,9 @@ func (d *DB) Timeline(ctx context.Context, q store.TimelineQuery) ([]store.Timel
 
 func (d *DB) timeline(ctx context.Context, q store.TimelineQuery) (out []store.TimelineSlot, err error) {
 	// The text depends on the parts: they must be the ones that it is run on.
-	err = d.onOne(ctx, func(r *relations) (int, error) {
+	err = d.onCurrent(ctx, func(r *relations) error {
 		out, err = r.timeline(ctx, q)
-		return 0, err
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -106,6 +106,14 @@ func (w window) slot(micros string) string {
 	return fmt.Sprintf("(%[1]s - (%[1]s %% %[2]d + %[2]d) %% %[2]d)", micros, w.step)
 }
 
+// slots returns the slots of a row, one by one, of a list of times that are the store's.
+func (w window) slots(times string) string {
+	if w.step == lake.SlotWidth.Microseconds() {
+		return "epoch_us(unnest(" + times + "))"
+	}
+	return "unnest(list_distinct(list_transform(" + times + ", lambda t: " + w.slot("epoch_us(t)") + ")))"
+}
+
 // where returns the condition that the slots of a column are counted.
 func (w window) where(c *condition, column string) string {
 	terms := []string{column + " IS NOT NULL"}
@@ -136,17 +144,16 @@ func timelineSQL(c *condition, m *lake.Manifest, q store.TimelineQuery) (string,
 		list = append(list, a)
 		ofKey = ofKey && slices.Contains(strings.Split(flowKey, ", "), strings.Trim(a.sql, `"`))
 	}
-	if ofKey {
+	if ofKey && (c.groups == "" || !c.layers.apart) {
 		return keyTimelineSQL(c, m, w, list), nil
 	}
 	fields := make([]string, len(list))
-	var grouped sources
+	grouped := sources{schema: c.schema}
 	for i, a := range list {
 		fields[i] = grouped.value(a, "flows", fmt.Sprintf("group_%d", i)) + fmt.Sprintf(" AS f%d", i)
 	}
 	c.times = true
-	slots := "list_distinct(list_transform(flows.times, lambda t: " + w.slot("epoch_us(t)") + "))"
-	return c.flows() + " " + countSlots("SELECT "+strings.Join(append(fields, "unnest("+slots+") AS slot"), ", ")+
+	return c.flows() + " " + countSlots("SELECT "+strings.Join(append(fields, w.slots("flows.times")+" AS slot"), ", ")+
 		" FROM flows"+grouped.String(), w.where(c, "slot"), "count(*)", len(list)), nil
 }
 
@@ -174,61 +181,45 @@ func keyTimelineSQL(c *condition, m *lake.Manifest, w window, list []*attribute)
 		with = c.flows() + ", chosen AS MATERIALIZED (SELECT " + flowKey + " FROM flows) "
 		wanted = "EXISTS (FROM chosen WHERE " + sameFlow("chosen", "conn") + ")"
 	}
-	var where []string
-	for _, term := range []string{wanted, w.rows(c)} {
-		if term != "" {
-			where = append(where, term)
-		}
-	}
+	where := and(wanted, w.rows(c))
 	counted := w.where(c, "slot")
-	rows := func(table string, columns []string, more ...string) string {
-		text := "SELECT " + strings.Join(columns, ", ") + " FROM " + c.schema + "." + table + " AS conn"
-		if all := append(slices.Clip(where), more...); len(all) > 0 {
-			text += " WHERE " + strings.Join(all, " AND ")
+	rows := func(table, columns, more string) string {
+		text := "SELECT " + columns + " FROM " + c.schema + "." + table + " AS conn"
+		if all := and(where, more); all != "" {
+			text += " WHERE " + all
 		}
 		return text
 	}
-	var fields []string // of a row
+	fields, names := "", ""
 	for i, a := range list {
-		fields = append(fields, fmt.Sprintf("%s AS f%d", a.sql, i))
+		fields += fmt.Sprintf("%s AS f%d, ", a.sql, i)
+		names += fmt.Sprintf("f%d, ", i)
 	}
-	keys := strings.Split(flowKey, ", ")
-	rest := restTable
-	if !c.rolled {
-		rest = lake.ConnTable
-	}
-	// All rows of connections, and those of roll-ups in slots that others tell of.
-	shared := rows(rest, append(slices.Clip(keys), firstSlotSQL()+" AS micros")) + " UNION ALL " +
-		rows(rest, append(slices.Clip(keys), "unnest("+moreSlotsSQL()+") AS micros"), longSQL())
-	once := ""
-	if c.rolled {
-		contested := contestedSlots(m, w.step)
-		slots := "unnest(times)"
-		if w.step != lake.SlotWidth.Microseconds() {
-			slots = "unnest(list_distinct(list_transform(times, lambda t: " + w.slot("epoch_us(t)") + ")))"
-		} else {
-			slots = "epoch_us(" + slots + ")"
-		}
-		once = "SELECT slot, " + strings.Join(append(fieldNames(list), "count(*) AS n"), ", ") + " FROM (" +
-			rows(lake.RollupTable, append(slices.Clip(fields), slots+" AS slot")) + ") WHERE " + counted + " AND NOT " + contested.has("slot") +
-			" GROUP BY ALL UNION ALL "
+	contested := contestedSlots(m, w.step)
+	var once, shared []string
+	for _, table := range c.layers.rollups() {
+		once = append(once, "SELECT slot, "+names+"count(*) AS n FROM ("+rows(table, fields+w.slots("times")+" AS slot", "")+
+			") WHERE "+counted+" AND NOT "+contested.has("slot")+" GROUP BY ALL")
 		if len(contested) > 0 {
-			shared += " UNION ALL SELECT " + flowKey + ", slot AS micros FROM (" +
-				rows(lake.RollupTable, append(slices.Clip(keys), slots+" AS slot"), contested.touched(w.step)) +
-				") WHERE " + contested.has("slot")
+			shared = append(shared, "SELECT * FROM ("+rows(table, flowKey+", "+w.slots("times")+" AS slot", contested.touched(w.step))+
+				") WHERE "+contested.has("slot"))
 		}
 	}
-	twice := "SELECT slot, " + strings.Join(append(fields, "count(*) AS n"), ", ") + " FROM (SELECT DISTINCT " + flowKey + ", " +
-		w.slot("micros") + " AS slot FROM (" + shared + ")) WHERE " + counted + " GROUP BY ALL"
-	return with + countSlots(once+twice, "true", "sum(n)", len(list))
+	if c.layers.rest {
+		shared = append(shared, rows(restTable, flowKey+", "+w.slot(firstSlotSQL())+" AS slot", ""),
+			"SELECT * REPLACE ("+w.slot("slot")+" AS slot) FROM ("+
+				rows(restTable, flowKey+", unnest("+moreSlotsSQL()+") AS slot", longSQL())+")")
+	}
+	if len(shared) > 0 {
+		once = append(once, "SELECT slot, "+fields+"count(*) AS n FROM (SELECT DISTINCT * FROM ("+strings.Join(shared, " UNION ALL ")+
+			")) WHERE "+counted+" GROUP BY ALL")
+	}
+	return with + countSlots(strings.Join(once, " UNION ALL "), "true", "sum(n)", len(list))
 }
 
-func fieldNames(list []*attribute) []string {
-	names := make([]string, len(list))
-	for i := range list {
-		names[i] = fmt.Sprintf("f%d", i)
-	}
-	return names
+// and joins conditions, "" for none.
+func and(terms ...string) string {
+	return strings.Join(slices.DeleteFunc(terms, func(t string) bool { return t == "" }), " AND ")
 }
 
 // rows returns the condition that rows, of connections or roll-ups, may be in slots that
@@ -242,7 +233,7 @@ func (w window) rows(c *condition) string {
 	if w.before != nil {
 		terms = append(terms, "firstseen < "+c.arg(time.UnixMicro(*w.before).UTC()))
 	}
-	return strings.Join(terms, " AND ")
+	return and(terms...)
 }
 
 // floor returns the greatest multiple of a width that is not above n.
