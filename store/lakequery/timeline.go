@@ -142,7 +142,7 @@ func timelineSQL(c *condition, m *lake.Manifest, q store.TimelineQuery) (string,
 		}
 		a := attributeOf(known)
 		list = append(list, a)
-		ofKey = ofKey && slices.Contains(strings.Split(flowKey, ", "), strings.Trim(a.sql, `"`))
+		ofKey = ofKey && a.ofKey()
 	}
 	if ofKey && (c.groups == "" || !c.layers.apart) {
 		return keyTimelineSQL(c, m, w, list), nil
