@@ -231,7 +231,7 @@ func (w window) rows(c *condition) string {
 		terms = append(terms, "(lastseen >= "+first+" OR firstseen >= "+first+")")
 	}
 	if w.before != nil {
-		terms = append(terms, "firstseen < "+c.arg(time.UnixMicro(*w.before).UTC()))
+		terms = append(terms, "firstseen < "+c.arg(time.UnixMicro(floor(*w.before-1, w.step)+w.step).UTC()))
 	}
 	return and(terms...)
 }
