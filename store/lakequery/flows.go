@@ -121,7 +121,7 @@ func flowsSQL(c *condition, q store.Query) (string, error) {
 	columns, joins := shownIntel(c, q, ofPage)
 	return text + ", page AS MATERIALIZED (SELECT " + flowKey + " FROM flows ORDER BY " + order + cut + ") " +
 		"SELECT flows.* EXCLUDE (src_bin, dst_bin)" + columns + " FROM (" +
-		flowsOf(c.schema, c.layers, q.Times, true, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")") +
+		flowsOf(c.schema, c.layers, q.Times, true, onPage()) +
 		") AS flows" + joins + " ORDER BY " + order, nil
 }
 
@@ -133,10 +133,11 @@ func shownIntel(c *condition, q store.Query, where string) (columns, joins strin
 	return flowIntel(c.schema, "flows", where, q.Intel)
 }
 
-// sameFlow is the condition that rows of two tables are of the same flow.
-func sameFlow(a, b string) string {
-	return fmt.Sprintf("%[1]s.src = %[2]s.src AND %[1]s.dst = %[2]s.dst AND %[1]s.proto = %[2]s.proto AND "+
-		"%[1]s.dport IS NOT DISTINCT FROM %[2]s.dport AND %[1]s.type IS NOT DISTINCT FROM %[2]s.type", a, b)
+// onPage is the condition that a row conn is of a flow of the page. That its source is one of
+// the page's is all that says which row groups need not be read.
+func onPage() string {
+	return "conn.src IN (SELECT src FROM page) AND EXISTS (FROM page WHERE page.src = conn.src AND page.dst = conn.dst AND " +
+		"page.proto = conn.proto AND page.dport IS NOT DISTINCT FROM conn.dport AND page.type IS NOT DISTINCT FROM conn.type)"
 }
 
 // scanFlow reads a row with the columns of flowColumns and those that q wants beside
