@@ -149,8 +149,12 @@ func (o *options) selection() (s selection, err error) {
 		return s, err
 	}
 	exprs = append([]*filter.Expr{s.filter}, exprs...)
-	if !s.after.IsZero() || !s.before.IsZero() {
-		return s, errors.New("--after and --before: the filter language has no windows yet")
+	if text := activeIn(s.after, s.before); text != "" {
+		e, err := filter.Parse(text, opts)
+		if err != nil {
+			return s, fmt.Errorf("--after and --before as the filter %s: %w", text, err)
+		}
+		exprs = append(exprs, e)
 	}
 	s.filter = filter.And(exprs...)
 	return s, nil
