@@ -180,15 +180,18 @@ func (o *options) runList(ctx context.Context) error {
 	if err != nil {
 		return usage(err)
 	}
-	if maintain != nil {
-		if o.list.explain {
-			return usage(errors.New("--explain explains questions, and nothing that changes the store"))
-		}
-		return maintain(ctx)
-	}
 	f, err := o.out.wanted()
 	if err != nil {
 		return err
+	}
+	if maintain != nil {
+		switch {
+		case o.list.explain:
+			return usage(errors.New("--explain explains questions, and nothing that changes the store"))
+		case o.out.file != "":
+			return usage(errors.New("--output is for answers, and changing the store has none"))
+		}
+		return maintain(ctx)
 	}
 	if f.picture() {
 		return usage(fmt.Errorf("--output %s: this answer is a list, not a picture; write it to .txt, .json, .ndjson or .csv", o.out.file))
