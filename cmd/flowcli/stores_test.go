@@ -234,8 +234,14 @@ func TestSameErrors(t *testing.T) {
 	loadLake(t, uri, path)
 	for _, store := range []struct{ location, language string }{{path, "SELECT"}, {uri, "MATCH"}} {
 		for _, args := range [][]string{
-			{"-o", "nosuch"}, {"-o", "-sports"}, {"--fields", "src", "nosuch"}, {"--top", "nosuch"}, {"--top", "dport", "-C", "nosuch"},
-			{"--top", "dport", "-S", "proto"}, {"-m", "talk_map", "-o", "dport"}, {"-m", "flow_map", "-o", "nosuch"},
+			{"-o", "nosuch"},
+			{"-o", "-sports"},
+			{"--fields", "src", "nosuch"},
+			{"--top", "nosuch"},
+			{"--top", "dport", "-C", "nosuch"},
+			{"--top", "dport", "-S", "proto"},
+			{"-m", "talk_map", "-o", "dport"},
+			{"-m", "flow_map", "-o", "nosuch"},
 		} {
 			out, msg, code := flowcli(t, append([]string{"--store", store.location}, args...)...)
 			if code != 2 || out != "" || !strings.Contains(msg, ": expected one of ") {
