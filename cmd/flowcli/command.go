@@ -124,6 +124,8 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		"reduce-precision": command.Words("2h", "6h", "1d"), "mode": command.Words(modes()...),
 	}
 	maps.Copy(complete, o.out.completions())
+	maps.Copy(complete, o.completeSelection())
+	maps.Copy(complete, completeAttributes())
 	command.CompleteFlags(cmd, complete)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
@@ -162,6 +164,12 @@ func (o *options) complete(cmd *cobra.Command, _ []string) error {
 	if command.Completing(cmd) {
 		return nil
 	}
+	return o.configure(cmd)
+}
+
+// configure is complete for a command that runs, or that has to know the store to
+// complete a value.
+func (o *options) configure(cmd *cobra.Command) error {
 	// The file may hold keys for the flags of any command.
 	flags := pflag.NewFlagSet("flowcli", pflag.ContinueOnError)
 	flags.AddFlagSet(cmd.Flags())

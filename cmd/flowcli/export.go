@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir/internal/command"
 	"weir/internal/export"
 	"weir/internal/term"
 	"weir/store"
@@ -92,6 +94,12 @@ func (o *options) newExport() *cobra.Command {
 	f.IntVarP(&o.list.limit, "limit", "l", 0, "write this `many` edges at most (default: all)")
 	f.IntVar(&o.list.skip, "skip", 0, "leave out this `many` first")
 	f.StringSliceVarP(&o.list.orderBy, "orderby", "o", nil, "sort edges by src, dst, flow or any `attribute` with one value; -attribute: greatest first")
+	complete := map[string]cobra.CompletionFunc{
+		"format": command.Words(exportFormatNames()...), "mode": command.Words(modes()...), "output": command.Files(),
+		"orderby": completeAttributes()["orderby"],
+	}
+	maps.Copy(complete, o.completeSelection())
+	command.CompleteFlags(cmd, complete)
 	return cmd
 }
 
