@@ -173,7 +173,7 @@ func perRun() []string {
 		"collect", "sum", "least", "node-filters", "flow-filters", "last", "once", "wait", "repair", "before", "older-than",
 		"max-size", "dry-run", "yes", "all", "quiet", "write",
 		"host", "net", "src", "dst", "proto", "tcp", "udp", "port", "dport", "sport", "after", "precision", "mode", "fields",
-		"timeline", "flow-daily", "explain", "format", "json", "ndjson", "csv", "output",
+		"timeline", "flow-daily", "explain", "format", "json", "ndjson", "csv", "output", "dir",
 	}
 }
 
@@ -183,6 +183,7 @@ func (o *options) complete(cmd *cobra.Command, _ []string) error {
 	if command.Completing(cmd) {
 		return nil
 	}
+	o.out.plain = cmd.Flags().Changed("separator")
 	return o.configure(cmd)
 }
 

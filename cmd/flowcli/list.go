@@ -60,7 +60,8 @@ func (l *listOptions) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVarP(&l.collect, "collect", "C", nil, "with --top: print the values of these `attributes` in each group")
 	f.StringArrayVarP(&l.sum, "sum", "S", nil, "with --top: rank by the sum of these `attributes` instead of the number of flows")
 	f.BoolVarP(&l.least, "least", "L", false, "with --top: print the smallest groups")
-	f.VarP(&l.mode, "mode", "m", "list flows (`default`), or a line for each pair of hosts: flow_map with the services, talk_map without; flows are merged before --skip and --limit")
+	f.VarP(&l.mode, "mode", "m", "with `mode` flow_map list pairs of hosts with their services, with talk_map without them; flows are merged before --skip and --limit (default: list flows)")
+	f.Lookup("mode").DefValue = "" // said there
 	f.StringArrayVar(&l.fields, "fields", nil, "print these `attributes` of each flow instead; without a value: list the attributes that there are")
 	f.Lookup("fields").NoOptDefVal = showFields
 	f.BoolVarP(&l.timeline, "timeline", "T", false, "print when each flow was active, too: the starts of its slots of time")
@@ -148,8 +149,12 @@ func (o *options) selection() (s selection, err error) {
 		return s, err
 	}
 	exprs = append([]*filter.Expr{s.filter}, exprs...)
-	if !s.after.IsZero() || !s.before.IsZero() {
-		return s, errors.New("--after and --before: the filter language has no windows yet")
+	if text := activeIn(s.after, s.before); text != "" {
+		e, err := filter.Parse(text, opts)
+		if err != nil {
+			return s, fmt.Errorf("--after and --before as the filter %s: %w", text, err)
+		}
+		exprs = append(exprs, e)
 	}
 	s.filter = filter.And(exprs...)
 	return s, nil
@@ -175,15 +180,18 @@ func (o *options) runList(ctx context.Context) error {
 	if err != nil {
 		return usage(err)
 	}
-	if maintain != nil {
-		if o.list.explain {
-			return usage(errors.New("--explain explains questions, and nothing that changes the store"))
-		}
-		return maintain(ctx)
-	}
 	f, err := o.out.wanted()
 	if err != nil {
 		return err
+	}
+	if maintain != nil {
+		switch {
+		case o.list.explain:
+			return usage(errors.New("--explain explains questions, and nothing that changes the store"))
+		case o.out.file != "":
+			return usage(errors.New("--output is for answers, and changing the store has none"))
+		}
+		return maintain(ctx)
 	}
 	if f.picture() {
 		return usage(fmt.Errorf("--output %s: this answer is a list, not a picture; write it to .txt, .json, .ndjson or .csv", o.out.file))

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"weir/internal/filter"
+	"weir/internal/flow"
 )
 
 // shortcuts are the flags that stand for filters on one attribute, as IVRE's.
@@ -21,7 +22,22 @@ type shortcuts struct {
 	tcp, udp            bool
 	port, dport, sport  []string
 	width               slots
-	after, before       string
+	after, before       moment
+}
+
+// moment is the text of a time, which is never empty.
+type moment string
+
+func (m *moment) String() string { return string(*m) }
+func (m *moment) Type() string   { return "time" }
+
+// Set implements pflag.Value.
+func (m *moment) Set(text string) error {
+	if text == "" {
+		return errors.New("the time is empty")
+	}
+	*m = moment(text)
+	return nil
 }
 
 // addFlags adds the flags.
@@ -36,8 +52,8 @@ func (s *shortcuts) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.dport, "dport", nil, "select flows to these `ports` of servers")
 	f.StringArrayVar(&s.port, "port", nil, "the same: `ports` of servers")
 	f.StringArrayVar(&s.sport, "sport", nil, "select flows with one of these `ports` of clients")
-	f.StringVarP(&s.after, "after", "a", "", "select flows that were active after this `time`, by slots: 2024-03-01, '2024-03-01 10:00', seconds since 1970, or -2h")
-	f.StringVarP(&s.before, "before", "b", "", "select flows that were active before this `time`; their counters stay whole")
+	f.VarP(&s.after, "after", "a", "select flows that were active after this `time`, by slots: 2024-03-01, '2024-03-01 10:00', seconds since 1970, or -2h")
+	f.VarP(&s.before, "before", "b", "select flows that were active before this `time`; their counters stay whole")
 	f.Var(&s.width, "precision", "select flows with slots of this width, in `seconds` or as 2h; without a value: print the width")
 	f.Lookup("precision").NoOptDefVal = showSlots
 }
@@ -102,7 +118,10 @@ func (s *shortcuts) filters(opts filter.Options) ([]*filter.Expr, error) {
 
 // check reports a value that the attribute does not take.
 func (c *shortcut) check(clause, value string, opts filter.Options) error {
-	_, err := filter.Parse(clause, opts)
+	e, err := filter.Parse(clause, opts)
+	if err == nil && c.attr == "proto" {
+		return knownProto(c.flag, value, e)
+	}
 	bad := new(filter.SyntaxError)
 	if !errors.As(err, &bad) {
 		return err
@@ -112,6 +131,24 @@ func (c *shortcut) check(clause, value string, opts filter.Options) error {
 		msg += fmt.Sprintf("; several values stand apart: --%s %s", c.flag, apart(value))
 	}
 	return usage(fmt.Errorf("--%s: %s", c.flag, msg))
+}
+
+// knownProto reports a name that no protocol has. A filter may compare with any text;
+// whoever mistypes a name here would see nothing.
+func knownProto(flag, value string, e *filter.Expr) error {
+	_, name, _ := strings.Cut(e.String(), " = ")
+	for n := range 256 {
+		if flow.ProtoLabel(uint8(n)) == name {
+			return nil
+		}
+	}
+	known := ""
+	for _, a := range filter.Attributes() {
+		if a.Name == "proto" {
+			known = strings.Join(a.Values, ", ")
+		}
+	}
+	return usage(fmt.Errorf("--%s %q is no protocol: write a number, or a name as %s", flag, value, known))
 }
 
 // apart returns values that a comma separates with a space instead.
@@ -127,13 +164,14 @@ func quoteFilter(text string) string {
 // window returns the times that --after and --before name; zero times bound nothing.
 func (s *shortcuts) window(opts filter.Options) (after, before time.Time, err error) {
 	for _, end := range []struct {
-		flag, text string
-		to         *time.Time
+		flag string
+		text moment
+		to   *time.Time
 	}{{"after", s.after, &after}, {"before", s.before, &before}} {
 		if end.text == "" {
 			continue
 		}
-		if *end.to, err = filter.ParseTime(end.text, opts); err != nil {
+		if *end.to, err = filter.ParseTime(string(end.text), opts); err != nil {
 			return after, before, usage(fmt.Errorf("--%s: %w", end.flag, err))
 		}
 	}
@@ -141,6 +179,22 @@ func (s *shortcuts) window(opts filter.Options) (after, before time.Time, err er
 		return after, before, usage(fmt.Errorf("--after %s is not before --before %s", s.after, s.before))
 	}
 	return after, before, nil
+}
+
+// activeIn returns the filter on flows of which some slot of time overlaps a window, ""
+// for a window without bounds. One slot has to meet both.
+func activeIn(after, before time.Time) string {
+	var bounds []string
+	if !before.IsZero() {
+		bounds = append(bounds, "start < "+quoteFilter(before.UTC().Format(time.RFC3339Nano)))
+	}
+	if !after.IsZero() {
+		bounds = append(bounds, "end > "+quoteFilter(after.UTC().Format(time.RFC3339Nano)))
+	}
+	if len(bounds) == 0 {
+		return ""
+	}
+	return "times(" + strings.Join(bounds, " AND ") + ")"
 }
 
 // showSlots is the value that --precision has without one.
