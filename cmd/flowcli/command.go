@@ -76,6 +76,8 @@ const examples = `  flowcli                                       every flow
   flowcli sql "SELECT query, count(*) FROM dns GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
   flowcli cypher --store neo4j://neo4j@graph "MATCH (h:Host) RETURN count(h)"
   flowcli tail -f 'dport = 443'                 connections as they end
+  flowcli show 10.0.0.1 tcp/80 10.0.0.2         all about a flow, or about a host
+  flowcli export --output flows.graphml         the graph, for other programs
   flowcli status                                what the store holds
   flowcli check                                 whether its files are what was written
   flowcli compact                               merge small parts of the store
@@ -122,12 +124,33 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		"reduce-precision": command.Words("2h", "6h", "1d"), "mode": command.Words(modes()...),
 	}
 	maps.Copy(complete, o.out.completions())
+	maps.Copy(complete, o.completeSelection())
+	maps.Copy(complete, completeAttributes())
 	command.CompleteFlags(cmd, complete)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
-	cmd.AddCommand(o.newSQL(), o.newCypher(), o.newStatus(), o.newTail(), o.newLoad(), o.newCheck(), o.newCompact(), o.newExpire())
+	cmd.AddCommand(o.newSQL(), o.newCypher(), o.newStatus(), o.newTail(), o.newLoad(), o.newCheck(), o.newCompact(), o.newExpire(), o.newExport(), o.newShow(),
+		command.NewMan(manual()))
 	return cmd
+}
+
+// manual returns what the manual pages have besides the help.
+func manual() command.Manual {
+	return command.Manual{
+		ExitCodes: exitCodes,
+		Environment: [][2]string{
+			{"WEIR_STORE", "the store where --store is not given; likewise WEIR_TZ and others for every flag that does not make a single question"},
+			{"WEIR_CONFIG", "the configuration file"},
+			{config.PasswordVariable, "the password of Neo4j"},
+			{"TMPDIR", "where export keeps edges until all hosts are known"},
+		},
+		Files: [][2]string{
+			{"/etc/weir/weir.toml, ~/.config/weir/weir.toml", "configuration: a key for each flag, at the top or in the table flowcli"},
+			{"/var/lib/weir, ~/.local/share/weir", "the lake that is asked by default, as root and as another user"},
+			{"/var/lib/weir-spool, ~/.local/share/weir-spool", "what waits to be sent to a Neo4j database"},
+		},
+	}
 }
 
 // noArgs refuses arguments that belong to no flag.
@@ -135,7 +158,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql, cypher, status, tail, load, check, compact and expire", args[0])
+	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are show, export, sql, cypher, status, tail, load, check, compact and expire", args[0])
 	if cmd.HasParent() {
 		err = fmt.Errorf("unexpected argument %q", args[0])
 	}
@@ -150,7 +173,7 @@ func perRun() []string {
 		"collect", "sum", "least", "node-filters", "flow-filters", "last", "once", "wait", "repair", "before", "older-than",
 		"max-size", "dry-run", "yes", "all", "quiet", "write",
 		"host", "net", "src", "dst", "proto", "tcp", "udp", "port", "dport", "sport", "after", "precision", "mode", "fields",
-		"timeline", "flow-daily", "explain", "format", "json", "ndjson", "csv", "output",
+		"timeline", "flow-daily", "explain", "format", "json", "ndjson", "csv", "output", "dir",
 	}
 }
 
@@ -161,6 +184,12 @@ func (o *options) complete(cmd *cobra.Command, _ []string) error {
 		return nil
 	}
 	o.out.plain = cmd.Flags().Changed("separator")
+	return o.configure(cmd)
+}
+
+// configure is complete for a command that runs, or that has to know the store to
+// complete a value.
+func (o *options) configure(cmd *cobra.Command) error {
 	// The file may hold keys for the flags of any command.
 	flags := pflag.NewFlagSet("flowcli", pflag.ContinueOnError)
 	flags.AddFlagSet(cmd.Flags())
