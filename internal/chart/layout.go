@@ -87,7 +87,7 @@ func (c *Columns) drawTicks(d *drawing, left, span, bottom int) {
 	column := float64(span) / float64(len(c.Values))
 	if c.Labels == nil {
 		last := 0
-		for _, t := range c.ticks(span/7, column) {
+		for _, t := range c.ticks(span/9, column) {
 			x := left + int(math.Round(t.at))
 			half := d.wide(t.label, 14, false)/2 + 1
 			d.rect(x, bottom, 1, 6, faint(), "")

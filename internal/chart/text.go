@@ -83,11 +83,11 @@ func (s Screen) column(level float64, seen bool) string {
 	return string([]rune(" ▁▂▃▄▅▆▇█")[min(max(eighths, 0), 8)])
 }
 
-// ticks returns labels by their place on an axis of a width, where a column takes so much. They keep a distance of two.
+// ticks returns labels by their place on an axis, where a column takes so much. Width is how many characters find room on it.
 func (c *Columns) ticks(width int, column float64) (ticks []tick) {
 	if c.Labels == nil {
 		end := c.Start.Add(c.Step * time.Duration(len(c.Values)))
-		ticks = timeTicks(c.Start, end, c.Step, c.Zone, max(width/10, 1))
+		ticks = timeTicks(c.Start, end, c.Step, c.Zone, width)
 		whole := column * float64(len(c.Values))
 		for i := range ticks {
 			ticks[i].at *= whole

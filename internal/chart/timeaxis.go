@@ -15,9 +15,9 @@ type period struct {
 	years, months, days, hours, minutes, seconds int
 }
 
-// timeTicks returns round times of the zone between start and end: as many as there are, but at most so many, each with a
-// label of eight characters at most. None is within a step.
-func timeTicks(start, end time.Time, step time.Duration, zone *time.Location, most int) []tick {
+// timeTicks returns round times of the zone between start and end: as many as there are, but only those whose labels find
+// room, which is a number of characters. None is within a step.
+func timeTicks(start, end time.Time, step time.Duration, zone *time.Location, room int) []tick {
 	var ticks []tick
 	for _, p := range []period{
 		{seconds: 1},
@@ -46,6 +46,7 @@ func timeTicks(start, end time.Time, step time.Duration, zone *time.Location, mo
 		{years: 50},
 		{years: 100},
 	} {
+		most := room / (p.wide() + 2)
 		if p.least() < min(step, 23*time.Hour) || p.least()*time.Duration(most) < end.Sub(start)/2 {
 			continue
 		}
@@ -53,7 +54,18 @@ func timeTicks(start, end time.Time, step time.Duration, zone *time.Location, mo
 			return ticks
 		}
 	}
-	return ticks[:min(len(ticks), max(most, 0))]
+	return nil
+}
+
+// wide returns how many characters labels have at most.
+func (p period) wide() int {
+	switch {
+	case p.years > 0:
+		return 4
+	case p.months > 0 || p.seconds > 0:
+		return 8
+	}
+	return 6
 }
 
 // least returns how long the period is at least.
