@@ -89,6 +89,28 @@ func (l Attributes) Collect(name string) (*Attribute, error) {
 	return l.named(name, "collect", nil, func(*Attribute) bool { return true })
 }
 
+// Show returns the attribute whose values are shown; all of them can be.
+func (l Attributes) Show(name string) (*Attribute, error) {
+	return l.named(name, "show", nil, func(*Attribute) bool { return true })
+}
+
+// PairOrder returns the name in full of what sorts pairs of hosts: "flows" (Pair.Flows)
+// or the name of an attribute. Others are an *AttributeError.
+func PairOrder(name string) (string, error) {
+	known := []string{
+		"src.addr", "dst.addr", "flows", "count", "cspkts", "scpkts", "csbytes", "scbytes", "firstseen", "lastseen",
+	}
+	if strings.EqualFold(name, "flows") {
+		return "flows", nil
+	}
+	for _, a := range filter.Attributes() {
+		if b := (Attribute{Attribute: a}); slices.Contains(known, a.Name) && b.is(name) {
+			return a.Name, nil
+		}
+	}
+	return "", &AttributeError{Name: name, Use: "order pairs by", Known: known}
+}
+
 // named returns the attribute with a name that fits, or says which do: those of
 // intel in short.
 func (l Attributes) named(name, use string, known []string, fits func(*Attribute) bool) (*Attribute, error) {

@@ -75,8 +75,10 @@ type Flow struct {
 	// Times are the starts of the slots in which the flow was active, in ascending
 	// order; nil unless the query asked for them.
 	Times []time.Time `json:"times,omitempty"`
-	// Intel is what was learned from the flow, by kind in the order of flow.Kinds, the most frequent first;
-	// MoreIntel is the number of records that were left out.
+	// Intel is what was learned from the flow, by kind in the order of flow.Kinds, the most frequent
+	// first, then in the order of the values of the kind's attributes, those that are missing last
+	// (lists are compared by their elements, the shorter one first). MoreIntel is the number of
+	// elements that Query.Intel left out, which are the last ones; it is 0 where the query asked for none.
 	Intel     []Intel `json:"meta,omitempty"`
 	MoreIntel int64   `json:"more_meta,omitempty"`
 }
@@ -106,7 +108,8 @@ type Intel struct {
 	// Count is the number of records that have these values.
 	Count int64 `json:"count"`
 	// Attrs holds the values of the attributes that the record has, by the names that
-	// filters have for them: values as in TopRow.Fields, []any for lists.
+	// filters have for them inside a block (flow.Attr.FilterName): values as in TopRow.Fields,
+	// []any for lists, which are as in the record and may be empty.
 	Attrs map[string]any `json:"attrs"`
 }
 
@@ -152,9 +155,9 @@ type TopRow struct {
 }
 
 // PairQuery asks for the pairs of hosts of the flows that a query selects, all of them
-// merged before anything is skipped or limited. OrderBy takes "src", "dst", "flows",
-// and the counters and times of Pair; pairs that compare equal are in the order of src
-// and dst.
+// merged before anything is skipped or limited. OrderBy takes what PairOrder knows:
+// "src", "dst", "flows", and the counters and times of Pair; pairs that compare equal
+// are in the order of src and dst. Query.Intel is ignored.
 type PairQuery struct {
 	Query
 	// Services fills in Pair.Services.
@@ -165,9 +168,11 @@ type PairQuery struct {
 type Pair struct {
 	Src netip.Addr `json:"src"`
 	Dst netip.Addr `json:"dst"`
-	// Services are what the flows are for, in the order of proto, dport and type.
+	// Services are what the flows are for, in the order of proto, dport and type, what is
+	// missing last; nil unless the query asked for them.
 	Services []Service `json:"services,omitempty"`
-	// Flows is the number of flows; the others are sums and bounds over them.
+	// Flows is the number of flows; the others are sums, at most math.MaxInt64, and
+	// bounds over them.
 	Flows     int64     `json:"flows"`
 	Count     int64     `json:"count"`
 	CSPkts    int64     `json:"cspkts"`
@@ -183,24 +188,30 @@ type Pair struct {
 
 // HostQuery asks for hosts, whatever flows they have.
 type HostQuery struct {
+	// Addrs are their addresses; one that is there twice is found once. IPv4-mapped
+	// ones are those of IPv4; no store has one with a zone.
 	Addrs []netip.Addr
 	// Intel is how many records of intel each host shows at most; All shows them all.
 	Intel int
 }
 
-// Host is an address that flows come from or go to.
+// Host is an address that flows come from or go to, or that intel is about.
 type Host struct {
-	Addr      netip.Addr `json:"addr"`
+	Addr netip.Addr `json:"addr"`
+	// FirstSeen and LastSeen bound its flows and the records of intel about it.
 	FirstSeen time.Time  `json:"firstseen"`
 	LastSeen  time.Time  `json:"lastseen"`
 	// In and Out are the numbers of flows to and from it in the whole store, Clients
-	// and Servers those of the hosts at their other ends.
+	// and Servers those of the hosts at their other ends: Clients of the hosts that
+	// the flows to it come from. Itself is one, where it has flows to itself.
 	In      int64 `json:"in"`
 	Out     int64 `json:"out"`
 	Clients int64 `json:"clients"`
 	Servers int64 `json:"servers"`
-	// Intel is what was learned about it, in whichever flows: names that resolve to
-	// it. The order is that of Flow.Intel.
+	// Intel is what was learned about it (flow.About), in whichever flows, also those that no
+	// connection tells of: names that resolve to it. Only attributes that make a node of
+	// the graph (flow.Key) are shown, and records that agree in these are one, with the number
+	// of them all. Order and MoreIntel are as in Flow.
 	Intel     []Intel `json:"meta,omitempty"`
 	MoreIntel int64   `json:"more_meta,omitempty"`
 }
@@ -208,14 +219,16 @@ type Host struct {
 // TimelineQuery asks how many of the flows that a filter selects were active when.
 type TimelineQuery struct {
 	Filter *filter.Expr
-	// After and Before bound the slots that are counted: those that overlap the time
-	// between them. Zero times bound nothing.
+	// After and Before bound the slots that are counted: those that begin before Before and
+	// end after After, each as a whole. Zero times bound nothing.
 	After, Before time.Time
 	// Step is the width of the slots, a multiple of the store's precision (Status); 0 is
-	// the precision. Slots begin at multiples of it since 1970 in UTC.
+	// the precision. Others are refused with an error that is ErrPrecision. Slots begin at multiples
+	// of it since 1970 in UTC; a flow is active in one if it is in any of the store's slots
+	// inside it.
 	Step time.Duration
 	// By counts the flows of each slot apart by the values of these attributes, as TopQuery.Fields
-	// groups them.
+	// groups them: a flow counts in the group of each of its values.
 	By []string
 }
 
@@ -223,7 +236,7 @@ type TimelineQuery struct {
 // each slot in which it was active.
 type TimelineSlot struct {
 	Start time.Time
-	// Fields holds a value for each of the query's By, as TopRow.Fields.
+	// Fields holds a value for each of the query's By, as TopRow.Fields; nil without any.
 	Fields []any
 	Flows  int64
 }
@@ -331,8 +344,10 @@ type Ranker interface {
 // FieldLister lists attributes of flows.
 type FieldLister interface {
 	// Fields yields a value for each of the named attributes of the flows that q selects, once: as in
-	// TopRow.Fields, for sets their distinct values in ascending order as []any. A row is valid
-	// until the next one. After an error it ends.
+	// TopRow.Fields, for sets their distinct values in ascending order as []any (addresses as
+	// texts, which they are there). It is nil where a flow has none. There must be one name at least, they
+	// may repeat; Attributes.Show says which there are. Query.Times and Query.Intel are ignored. A
+	// row is valid until the next one. After an error it ends.
 	Fields(ctx context.Context, q Query, names []string) iter.Seq2[[]any, error]
 }
 
@@ -357,8 +372,9 @@ type Timekeeper interface {
 
 // Explainer says how a store finds its answers.
 type Explainer interface {
-	// Explain calls ask with a Reader that runs nothing that reads flows: every question
-	// has an empty answer. It returns what would have been run.
+	// Explain calls ask with a Reader that runs nothing that reads flows or intel: every question
+	// has an empty answer, or the error that it has without that. It returns what would have been run,
+	// in which values of a filter are arguments. An error of ask is returned.
 	Explain(ctx context.Context, ask func(Reader) error) ([]Statement, error)
 }
 
@@ -389,6 +405,9 @@ type Reader interface {
 	Reporter
 	io.Closer
 }
+
+// ErrPrecision says that a width of slots of time is not a multiple of the store's.
+var ErrPrecision = errors.New("not a multiple of the store's precision")
 
 // ErrMemory says that a query needs more memory than it may use.
 var ErrMemory = errors.New("the query needs more memory than it may use")

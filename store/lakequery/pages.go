@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lakequery
+
+import (
+	"context"
+	"database/sql"
+
+	"weir/internal/filter"
+	"weir/store"
+	"weir/store/lake"
+)
+
+// relations are the views of one snapshot, for our own queries.
+type relations struct {
+	schema   string
+	manifest *lake.Manifest
+	query    func(ctx context.Context, text string, args ...any) (*sql.Rows, error)
+}
+
+// relations returns those of the snapshot that queries see by now.
+func (d *DB) relations() *relations {
+	return &relations{schema: rawSchema, manifest: d.snapshot(), query: d.query}
+}
+
+// condition translates a filter.
+func (r *relations) condition(e *filter.Expr) (*condition, error) {
+	return conditionOn(r.schema, r.manifest, e)
+}
+
+// onOne calls fn with the relations of a snapshot that stays the same, for
+// questions that take several queries. fn returns how many rows of the answer it has
+// handed on: as long as there are none, it is called again where parts of the
+// snapshot are gone for good.
+func (d *DB) onOne(ctx context.Context, fn func(r *relations) (handed int, err error)) error {
+	if d.notes != nil {
+		_, err := fn(d.relations())
+		return err
+	}
+	for tries := 1; ; tries++ {
+		p, err := d.pin(ctx)
+		if err != nil {
+			return err
+		}
+		handed, err := fn(&relations{schema: p.schema, manifest: p.manifest, query: p.query})
+		p.release()
+		if cerr := ctx.Err(); err != nil && cerr != nil {
+			return cerr
+		}
+		if err == nil || handed > 0 || !isIO(err) || tries == maxTries {
+			return d.explain(ctx, err)
+		}
+		if err := d.Refresh(ctx); err != nil {
+			return err
+		}
+		if d.snapshot() == p.manifest {
+			return d.explain(ctx, err)
+		}
+	}
+}
+
+// inPages asks for what a query wants: at once where it fits into memory,
+// otherwise page by page from one snapshot. rows is how many rows of lists a page may
+// have; ask hands on a page and returns how many rows it had, fewer if nobody wants more.
+func (d *DB) inPages(ctx context.Context, q store.Query, rows int, ask func(r *relations, page store.Query) (int, error)) error {
+	fits := func(n int) bool { return n > 0 && n <= rows }
+	if fits(q.Limit) || fits(d.connRows()) || d.notes != nil {
+		_, err := ask(d.relations(), q)
+		return err
+	}
+	return d.onOne(ctx, func(r *relations) (handed int, err error) {
+		q := q
+		for left := q.Limit; ; {
+			page := q
+			page.Limit = rows
+			if q.Limit > 0 {
+				page.Limit = min(page.Limit, left)
+			}
+			n, err := ask(r, page)
+			handed += n
+			if err != nil || n < page.Limit {
+				return handed, err
+			}
+			q.Skip += n
+			if left -= n; left == 0 {
+				return handed, nil
+			}
+		}
+	})
+}
+
+// scanned yields the rows of a result as scan reads them, and returns how many it
+// had, fewer if yield returned false.
+func scanned[T any](rows *sql.Rows, scan func(*sql.Rows) (T, error), yield func(T, error) bool) (n int, err error) {
+	defer func() { _ = rows.Close() }() // Err tells what went wrong
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return n, err
+		}
+		if !yield(v, nil) {
+			return n, nil
+		}
+		n++
+	}
+	return n, rows.Err()
+}
