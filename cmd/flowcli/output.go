@@ -137,7 +137,8 @@ func csvText(v any) (string, error) {
 	switch v := v.(type) {
 	case string:
 		text := term.Escape(v)
-		if v != "" && strings.ContainsRune("=+-@\t\r", rune(v[0])) {
+		// Some take the wide forms for the same.
+		if strings.IndexAny(v, "=+-@\t\r\uff1d\uff0b\uff0d\uff20") == 0 {
 			text = "'" + text
 		}
 		return text, nil
