@@ -14,6 +14,7 @@ import (
 	"weir/internal/command"
 	"weir/internal/config"
 	"weir/internal/term"
+	"weir/store"
 	"weir/store/neo4j"
 )
 
@@ -120,7 +121,7 @@ func (o *options) reducePrecision(ctx context.Context) error {
 		progress := o.progress("flows")
 		r, err := db.ReducePrecision(ctx, time.Duration(o.maintain.precision), progress.count)
 		progress.clear()
-		if errors.Is(err, neo4j.ErrPrecision) {
+		if errors.Is(err, store.ErrPrecision) {
 			return usage(fmt.Errorf("--reduce-precision: %w", err))
 		}
 		if err != nil {
@@ -132,7 +133,11 @@ func (o *options) reducePrecision(ctx context.Context) error {
 
 // printReduced says what became of the slots.
 func (o *options) printReduced(r neo4j.Reduced) error {
-	if o.out.json || o.out.ndjson {
+	f, err := o.out.wanted()
+	if err != nil {
+		return err
+	}
+	if f == asJSON || f == asNDJSON {
 		return writeJSON(o.stdout, struct {
 			Flows  int64 `json:"flows"`
 			Before int64 `json:"before"`
@@ -140,7 +145,7 @@ func (o *options) printReduced(r neo4j.Reduced) error {
 		}{r.Flows, int64(r.Before / time.Second), int64(r.After / time.Second)})
 	}
 	before, after := config.Duration(r.Before), config.Duration(r.After)
-	_, err := fmt.Fprintf(o.stdout, "slots of %s instead of %s: %s flows changed\n", after.String(), before.String(), term.Number(r.Flows))
+	_, err = fmt.Fprintf(o.stdout, "slots of %s instead of %s: %s flows changed\n", after.String(), before.String(), term.Number(r.Flows))
 	return err
 }
 
