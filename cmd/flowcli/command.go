@@ -31,6 +31,7 @@ type options struct {
 
 	list     listOptions
 	out      outputOptions
+	picture  pictureOptions
 	maintain maintainOptions
 	json     bool // of commands whose answer is no list
 	spool    string
@@ -72,6 +73,8 @@ const examples = `  flowcli                                       every flow
   flowcli --fields src.addr meta.dns.query -f meta.dns
   flowcli -j --proto icmp                       as JSON, with times and intel
   flowcli --top dport --output ports.csv        as CSV, to a file
+  flowcli --plot                                flows over the hours of the day, on average
+  flowcli --heatmap --output week.svg           hours by weekdays, as a picture
   flowcli --explain --net 10.0.0.0/8            the SQL that would run
   flowcli sql "SELECT query, count(*) FROM dns GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
   flowcli cypher --store neo4j://neo4j@graph "MATCH (h:Host) RETURN count(h)"
@@ -118,10 +121,11 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	p.StringVar(&o.passwordFile, "password-file", "", "`file` that holds the password of Neo4j (default $WEIR_NEO4J_PASSWORD)")
 	o.list.addFlags(cmd.Flags())
 	o.out.addFlags(cmd.Flags())
+	o.picture.addFlags(cmd.Flags())
 	o.maintain.addFlags(cmd.Flags())
 	complete := map[string]cobra.CompletionFunc{
 		"store": command.Directories, "config": command.Files("toml"), "password-file": command.Files(),
-		"reduce-precision": command.Words("2h", "6h", "1d"), "mode": command.Words(modes()...),
+		"reduce-precision": command.Words("2h", "6h", "1d"), "mode": command.Words(modes()...), "step": command.Words("1h", "6h", "1d"),
 	}
 	maps.Copy(complete, o.out.completions())
 	maps.Copy(complete, o.completeSelection())
@@ -173,7 +177,7 @@ func perRun() []string {
 		"collect", "sum", "least", "node-filters", "flow-filters", "last", "once", "wait", "repair", "before", "older-than",
 		"max-size", "dry-run", "yes", "all", "quiet", "write",
 		"host", "net", "src", "dst", "proto", "tcp", "udp", "port", "dport", "sport", "after", "precision", "mode", "fields",
-		"timeline", "flow-daily", "explain", "format", "json", "ndjson", "csv", "output", "dir",
+		"timeline", "flow-daily", "plot", "heatmap", "histogram", "step", "explain", "format", "json", "ndjson", "csv", "output", "dir",
 	}
 }
 

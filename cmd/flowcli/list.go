@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,6 +131,8 @@ func (l *listOptions) check() error {
 // selection is what the flags select.
 type selection struct {
 	filter *filter.Expr
+	// named is the filter without the window.
+	named *filter.Expr
 	// after and before are the window that is part of the filter; zero times are none.
 	after, before time.Time
 }
@@ -149,6 +152,7 @@ func (o *options) selection() (s selection, err error) {
 		return s, err
 	}
 	exprs = append([]*filter.Expr{s.filter}, exprs...)
+	s.named = filter.And(exprs...)
 	if text := activeIn(s.after, s.before); text != "" {
 		e, err := filter.Parse(text, opts)
 		if err != nil {
@@ -173,7 +177,7 @@ func (o *options) query(s selection) store.Query {
 
 // runList runs the command without subcommand.
 func (o *options) runList(ctx context.Context) error {
-	if err := o.list.check(); err != nil {
+	if err := cmp.Or(o.list.check(), o.picture.check(&o.list)); err != nil {
 		return usage(err)
 	}
 	maintain, err := o.maintenance(o.list.flags)
@@ -193,7 +197,7 @@ func (o *options) runList(ctx context.Context) error {
 		}
 		return maintain(ctx)
 	}
-	if f.picture() {
+	if f.picture() && !o.picture.asked() {
 		return usage(fmt.Errorf("--output %s: this answer is a list, not a picture; write it to .txt, .json, .ndjson or .csv", o.out.file))
 	}
 	if slices.Contains(o.list.fields, showFields) {
@@ -212,6 +216,8 @@ func (o *options) runList(ctx context.Context) error {
 func (o *options) answer(ctx context.Context, db store.Reader, out *output, s selection) error {
 	l, q := &o.list, o.query(s)
 	switch {
+	case o.picture.asked():
+		return o.draw(ctx, db, out, s, q)
 	case l.shortcuts.width.show:
 		return printPrecision(ctx, db, out)
 	case l.count && l.mode != defaultMode:

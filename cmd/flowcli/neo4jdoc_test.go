@@ -45,28 +45,7 @@ func intelTable() string {
 
 // TestNeo4jPage checks that the generated part of the documentation is what the
 // code says.
-func TestNeo4jPage(t *testing.T) {
-	page, err := os.ReadFile(neo4jPage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const begin, end = "<!-- generated: intel -->\n", "<!-- end -->"
-	before, rest, ok := strings.Cut(string(page), begin)
-	_, after, closed := strings.Cut(rest, end)
-	if !ok || !closed {
-		t.Fatal("docs/neo4j.md has no place for the table of intel")
-	}
-	want := before + begin + intelTable() + end + after
-	if *update {
-		if err := os.WriteFile(neo4jPage, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(want, string(page)); diff != "" {
-		t.Errorf("docs/neo4j.md is stale, run go test ./cmd/flowcli -run Neo4jPage -update (-want +got):\n%s", diff)
-	}
-}
+func TestNeo4jPage(t *testing.T) { generated(t, "docs/neo4j.md", "intel", intelTable()) }
 
 // pageQuery is a query of the documentation with the result that it shows.
 type pageQuery struct {

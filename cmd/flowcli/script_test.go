@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 		"mklake":  makeLake,
 		"mklive":  makeLive,
 		"mkwide":  makeWide,
+		"mktimes": makeTimes,
 	})
 }
 

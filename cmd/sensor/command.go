@@ -102,7 +102,8 @@ const examples = `  sensor -r capture.pcap                      read a capture i
                                               into Neo4j; the password is in $WEIR_NEO4J_PASSWORD
   sensor -i eth0 --store /data/weir --store bolt+s://neo4j@graph --password-file /etc/weir/password
                                               both at once
-  sensor -r x.pcap --store none --zeek-logs . Zeek's logs, and no store
+  sensor -r x.pcap --store none --zeek-logs .
+                                              Zeek's logs, and no store
   tcpdump -w - | sensor -r -                  from a pipe
   sensor -i eth0                              an interface, until Ctrl-C
   sensor -i eth0 -i eth1 not port 22          two of them, without ssh
