@@ -35,7 +35,7 @@ var officeSample = sync.OnceValues(func() (dir string, err error) {
 	if out, err := exec.Command("go", "build", "-o", sensor, "../sensor").CombinedOutput(); err != nil {
 		return dir, fmt.Errorf("build the sensor: %w\n%s", err, out)
 	}
-	if _, err := traffic.WriteFile(filepath.Join(dir, "office.pcap"), traffic.Spec{Scenario: traffic.Demo}); err != nil {
+	if _, err := traffic.WriteFile(filepath.Join(dir, "office.pcap"), traffic.Spec{Scenario: traffic.Demo, Seed: 1}); err != nil {
 		return dir, err
 	}
 	read := exec.Command(sensor, "-r", "office.pcap", "--sensor", "office", "--store", "lake")
