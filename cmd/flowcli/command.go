@@ -60,6 +60,7 @@ const examples = `  flowcli                                       every flow
   flowcli sql "SELECT query, count(*) FROM dns GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
   flowcli cypher --store neo4j://neo4j@graph "MATCH (h:Host) RETURN count(h)"
   flowcli tail -f 'dport = 443'                 connections as they end
+  flowcli export --output flows.graphml         the graph, for other programs
   flowcli status                                what the store holds
   flowcli check                                 whether its files are what was written
   flowcli compact                               merge small parts of the store
@@ -107,7 +108,7 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
-	cmd.AddCommand(o.newSQL(), o.newCypher(), o.newStatus(), o.newTail(), o.newLoad(), o.newCheck(), o.newCompact(), o.newExpire())
+	cmd.AddCommand(o.newSQL(), o.newCypher(), o.newStatus(), o.newTail(), o.newLoad(), o.newCheck(), o.newCompact(), o.newExpire(), o.newExport())
 	return cmd
 }
 
@@ -116,7 +117,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are sql, cypher, status, tail, load, check, compact and expire", args[0])
+	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are export, sql, cypher, status, tail, load, check, compact and expire", args[0])
 	if cmd.HasParent() {
 		err = fmt.Errorf("unexpected argument %q", args[0])
 	}
@@ -129,7 +130,7 @@ func perRun() []string {
 	return []string{
 		"config", "help", "version", "init", "purgedb", "ensure-indexes", "reduce-precision", "count", "json", "skip", "top",
 		"collect", "sum", "least", "node-filters", "flow-filters", "last", "once", "wait", "repair", "before", "older-than",
-		"max-size", "dry-run", "yes", "all", "quiet", "write",
+		"max-size", "dry-run", "yes", "all", "quiet", "write", "mode", "output",
 	}
 }
 

@@ -51,6 +51,8 @@ func Weir() *Rules {
 			"internal/systemd":   nil,
 			"internal/telemetry": nil,
 			"internal/term":      nil,
+			// What is made of answers.
+			"internal/export": {"store", "internal/flow", "internal/term"},
 			// What puts them together.
 			"internal/sensor": {
 				"capture", "flowtable", "reassembly", "dissect", "internal/zeeklog", "store", "store/lake", "store/neo4j",
@@ -67,7 +69,7 @@ func Weir() *Rules {
 			},
 			"cmd/flowcli": {
 				"web", "internal/importer", "store", "store/lake", "store/lakequery", "store/neo4j", "internal/filter",
-				"internal/flow", "internal/command", "internal/config", "internal/telemetry", "internal/term",
+				"internal/flow", "internal/command", "internal/config", "internal/export", "internal/telemetry", "internal/term",
 			},
 			// Test support.
 			"store/lake/laketest":          {"store/lake", "internal/flow"},
@@ -90,7 +92,7 @@ func Weir() *Rules {
 			"github.com/google/gopacket":                {Packages: []string{"capture"}},
 			"github.com/prometheus":                     {Packages: []string{"internal/telemetry"}, Tests: true},
 			"github.com/duckdb":                         {Packages: []string{"store/lakequery"}, Tests: true},
-			"github.com/parquet-go/parquet-go":          {Packages: []string{"store/lake"}},
+			"github.com/parquet-go/parquet-go":          {Packages: []string{"store/lake", "internal/export"}},
 			"github.com/neo4j/neo4j-go-driver/v5":       {Packages: []string{"store/neo4j"}, Tests: true},
 			"github.com/miekg/dns":                      {Packages: []string{"dissect"}, Tests: true},
 			"github.com/spf13/cobra":                    {Packages: []string{"internal/command", "cmd/sensor", "cmd/flowcli"}, Tests: true},

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/internal/export"
+	"weir/internal/term"
+	"weir/store"
+	"weir/store/neo4j"
+)
+
+const exportHelp = `export writes the graph of the flows that filters select: hosts, and between them
+an edge for each flow, or for each pair of hosts (--mode).
+
+  graphml  for yEd, Gephi and NetworkX: a directed graph with typed attributes
+  dot      for graphviz: hosts white where flows go to them, else gray; the color
+           of an edge is that of its service
+  json     {"nodes": [...], "edges": [...]}: hosts, and flows as flowcli --json has
+           them, with their times
+  csv      the edges, a line each; lists as JSON
+  cypher   statements that make hosts and flows in any Neo4j, as flowcli load does
+  parquet  the edges, with the columns of view flow and the times, for DuckDB
+
+Hosts have the numbers of the selected flows to (in) and from them (out), and when
+these were seen. The formats with hosts keep the edges in a temporary file meanwhile,
+and take some 100 bytes of memory a host, 4 million of them at most; the others
+need no memory. Flows of cypher replace those that are there; intel is left out.
+
+What comes from the wire is escaped in each of them: control characters, for example,
+are \xNN in graphml, dot and csv, \uNNNN in json and cypher.`
+
+const exportExamples = `  flowcli export --format graphml -f 'dport = 443' > https.graphml
+  flowcli export --output office.dot -n 'addr = 10.1.0.0/16' -m flow_map
+  flowcli export --format cypher | cypher-shell -a neo4j://graph -u neo4j
+  flowcli export --output flows.parquet`
+
+// exportOptions are the flags of export.
+type exportOptions struct{ format, mode, output string }
+
+// exportFormats are the names of the formats, by what files of theirs end with.
+func exportFormats() [][2]string {
+	return [][2]string{
+		{".graphml", "graphml"},
+		{".dot", "dot"},
+		{".gv", "dot"},
+		{".json", "json"},
+		{".csv", "csv"},
+		{".cypher", "cypher"},
+		{".cql", "cypher"},
+		{".parquet", "parquet"},
+	}
+}
+
+func exportFormatNames() []string {
+	return []string{"graphml", "dot", "json", "csv", "cypher", "parquet"}
+}
+
+// Modes of lists: what a line, or an edge, is.
+const (
+	modeFlows   = "default"
+	modeFlowMap = "flow_map"
+	modeTalkMap = "talk_map"
+)
+
+func (o *options) newExport() *cobra.Command {
+	var x exportOptions
+	cmd := &cobra.Command{
+		Use:               "export --format FORMAT [flags]",
+		Short:             "Write the graph of flows for other programs",
+		Long:              exportHelp,
+		Example:           exportExamples,
+		Args:              noArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return o.runExport(cmd.Context(), &x) },
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&x.format, "format", "", "`format`: graphml, dot, json, csv, cypher or parquet (default: what --output ends with)")
+	f.StringVar(&x.output, "output", "", "write to this `file`, which appears when it is complete")
+	f.StringVarP(&x.mode, "mode", "m", modeFlows, "what an edge is: default (a flow), flow_map (a pair of hosts, with the services) or talk_map (a pair)")
+	f.StringArrayVarP(&o.list.flowFilters, "flow-filters", "f", nil, "select flows with these `filters`")
+	f.StringArrayVarP(&o.list.nodeFilters, "node-filters", "n", nil, "the same; IVRE's `filters` on hosts (src.addr, dst.addr, addr)")
+	f.IntVarP(&o.list.limit, "limit", "l", 0, "write this `many` edges at most (default: all)")
+	f.IntVar(&o.list.skip, "skip", 0, "leave out this `many` first")
+	f.StringSliceVarP(&o.list.orderBy, "orderby", "o", nil, "sort edges by src, dst, flow or any `attribute` with one value; -attribute: greatest first")
+	return cmd
+}
+
+// complete checks the flags, and finds the format.
+func (x *exportOptions) complete(limit, skip int) error {
+	if x.format == "" {
+		for _, f := range exportFormats() {
+			if strings.EqualFold(filepath.Ext(x.output), f[0]) {
+				x.format = f[1]
+			}
+		}
+	}
+	names := strings.Join(exportFormatNames(), ", ")
+	switch {
+	case x.format == "":
+		return errors.New("export needs --format, one of " + names)
+	case !slices.Contains(exportFormatNames(), x.format):
+		return fmt.Errorf("--format %q is none of %s", x.format, names)
+	case x.mode != modeFlows && x.mode != modeFlowMap && x.mode != modeTalkMap:
+		return fmt.Errorf("--mode %q is none of %s, %s, %s", x.mode, modeFlows, modeFlowMap, modeTalkMap)
+	case x.format == "cypher" && x.mode != modeFlows:
+		return errors.New("--format cypher writes flows: it goes with --mode default alone")
+	case limit < 0:
+		return fmt.Errorf("--limit %d is negative", limit)
+	case skip < 0:
+		return fmt.Errorf("--skip %d is negative", skip)
+	}
+	return nil
+}
+
+func (o *options) runExport(ctx context.Context, x *exportOptions) error {
+	if err := x.complete(o.list.limit, o.list.skip); err != nil {
+		return usage(err)
+	}
+	if f, ok := o.stdout.(*os.File); ok && x.output == "" && x.format == "parquet" && term.IsTerminal(f) {
+		return usage(errors.New("parquet is no text: name a file with --output, or redirect"))
+	}
+	q, err := o.query()
+	if err != nil {
+		return err
+	}
+	q.Times = true
+	return o.withStore(ctx, func(ctx context.Context, db store.Reader) error {
+		return intoFile(o.stdout, x.output, func(w io.Writer) error {
+			return o.export(ctx, db, q, x, w)
+		})
+	})
+}
+
+// exporter writes edges.
+type exporter interface {
+	Edge(e *export.Edge) error
+	// finish writes what is held back, once, after the last edge.
+	finish() error
+	// Close gives back what it takes, finished or not.
+	Close() error
+}
+
+func (o *options) export(ctx context.Context, db store.Reader, q store.Query, x *exportOptions, w io.Writer) (err error) {
+	out, err := x.exporter(ctx, db, w)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	p := o.progress("edges")
+	defer p.clear()
+	var n int64
+	add := func(e *export.Edge) error {
+		n++
+		p.count(n)
+		return out.Edge(e)
+	}
+	if x.mode == modeFlows {
+		for f, err := range db.Flows(ctx, q) {
+			if err == nil {
+				err = add(export.FlowEdge(f))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return out.finish()
+	}
+	for pair, err := range db.Pairs(ctx, store.PairQuery{Query: q, Services: x.mode == modeFlowMap}) {
+		if err == nil {
+			err = add(export.PairEdge(pair))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return out.finish()
+}
+
+// exporter returns what writes the format.
+func (x *exportOptions) exporter(ctx context.Context, db store.Reporter, w io.Writer) (exporter, error) {
+	columns := export.FlowColumns()
+	if x.mode != modeFlows {
+		columns = export.PairColumns()
+	}
+	var format export.Format
+	switch x.format {
+	case "csv":
+		return newCSVExport(w, columns)
+	case "cypher":
+		s, err := db.Status(ctx)
+		if err != nil {
+			return nil, err
+		}
+		script, err := neo4j.NewScript(w, time.Duration(s.Precision)*time.Second)
+		return &scriptExport{script}, err
+	case "parquet":
+		if x.mode == modeFlows {
+			return &endingExport{export.NewFlowParquet(w)}, nil
+		}
+		return &endingExport{export.NewPairParquet(w)}, nil
+	case "graphml":
+		format = export.NewGraphML(columns)
+	case "dot":
+		format = export.NewDOT(columns)
+	default:
+		format = export.JSON{}
+	}
+	g, err := export.NewGraph(format)
+	return &graphExport{g, w}, err
+}
+
+// graphExport is a format with hosts.
+type graphExport struct {
+	*export.Graph
+	w io.Writer
+}
+
+func (g *graphExport) Edge(e *export.Edge) error {
+	err := g.Graph.Edge(e)
+	if errors.Is(err, export.ErrTooLarge) {
+		err = fmt.Errorf("%w: select less, or take csv, cypher or parquet", err)
+	}
+	return err
+}
+
+func (g *graphExport) finish() error { return g.Finish(g.w) }
+
+// endingExport is a format whose Close is its end.
+type endingExport struct {
+	out interface {
+		Edge(e *export.Edge) error
+		Close() error
+	}
+}
+
+func (x *endingExport) Edge(e *export.Edge) error { return x.out.Edge(e) }
+func (x *endingExport) finish() error             { return x.out.Close() }
+func (x *endingExport) Close() error              { return nil }
+
+// scriptExport writes Cypher.
+type scriptExport struct{ script *neo4j.Script }
+
+func (s *scriptExport) Edge(e *export.Edge) error {
+	f, ok := e.Object.(*store.Flow)
+	if !ok {
+		return errors.New("cypher has no edges but flows")
+	}
+	return s.script.Flow(f)
+}
+func (s *scriptExport) finish() error { return s.script.Close() }
+func (s *scriptExport) Close() error  { return nil }
+
+// csvExport writes edges as CSV.
+type csvExport struct {
+	w     *csv.Writer
+	cells []string
+}
+
+func newCSVExport(w io.Writer, columns []export.Column) (*csvExport, error) {
+	c := &csvExport{w: csv.NewWriter(w), cells: make([]string, len(columns))}
+	for i := range columns {
+		c.cells[i] = columns[i].Name
+	}
+	return c, c.w.Write(c.cells)
+}
+
+func (c *csvExport) Edge(e *export.Edge) (err error) {
+	for i, v := range e.Values {
+		if c.cells[i], err = csvText(listed(v)); err != nil {
+			return err
+		}
+	}
+	return c.w.Write(c.cells)
+}
+
+func (c *csvExport) finish() error {
+	c.w.Flush()
+	return c.w.Error()
+}
+
+func (c *csvExport) Close() error { return nil }
+
+// listed returns a value with lists as csvText takes them, nil for those without values.
+func listed(v any) any {
+	switch v := v.(type) {
+	case []uint16:
+		return anyList(v)
+	case []string:
+		return anyList(v)
+	case []time.Time:
+		for i := range v {
+			v[i] = v[i].UTC()
+		}
+		return anyList(v)
+	}
+	return v
+}
+
+func anyList[T any](list []T) any {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]any, len(list))
+	for i := range list {
+		out[i] = list[i]
+	}
+	return out
+}
+
+// intoFile calls write with a writer to the file with that name, or to w for "". The file
+// appears when all is written; on errors what was there before stays.
+func intoFile(w io.Writer, name string, write func(io.Writer) error) (err error) {
+	if name == "" {
+		b := bufio.NewWriterSize(w, 64<<10)
+		return errors.Join(write(b), b.Flush())
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	b := bufio.NewWriterSize(f, 64<<10)
+	err = errors.Join(write(b), b.Flush(), f.Chmod(0o644), f.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
