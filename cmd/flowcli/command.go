@@ -29,6 +29,7 @@ type options struct {
 	passwordFile string
 
 	list     listOptions
+	picture  pictureOptions
 	maintain maintainOptions
 	json     bool // of status and tail
 	spool    string
@@ -100,10 +101,11 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	p.StringVar(&o.tz, "tz", "Local", "time `zone` of times in filters and lists, as Europe/Paris or UTC")
 	p.StringVar(&o.passwordFile, "password-file", "", "`file` that holds the password of Neo4j (default $WEIR_NEO4J_PASSWORD)")
 	o.list.addFlags(cmd.Flags())
+	o.picture.addFlags(cmd.Flags())
 	o.maintain.addFlags(cmd.Flags())
 	command.CompleteFlags(cmd, map[string]cobra.CompletionFunc{
 		"store": command.Directories, "config": command.Files("toml"), "password-file": command.Files(),
-		"reduce-precision": command.Words("2h", "6h", "1d"),
+		"reduce-precision": command.Words("2h", "6h", "1d"), "step": command.Words("1h", "6h", "1d"),
 	})
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
@@ -131,6 +133,7 @@ func perRun() []string {
 		"config", "help", "version", "init", "purgedb", "ensure-indexes", "reduce-precision", "count", "json", "skip", "top",
 		"collect", "sum", "least", "node-filters", "flow-filters", "last", "once", "wait", "repair", "before", "older-than",
 		"max-size", "dry-run", "yes", "all", "quiet", "write", "mode", "output",
+		"plot", "heatmap", "histogram", "step",
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"weir/internal/calendar"
 	"weir/internal/term"
 	"weir/store"
 )
@@ -94,6 +95,9 @@ func (o *options) runList(ctx context.Context) error {
 	if err := o.list.check(); err != nil {
 		return usage(err)
 	}
+	if err := o.picture.check(&o.list); err != nil {
+		return usage(err)
+	}
 	maintain, err := o.maintenance(o.list.flags)
 	if err != nil {
 		return usage(err)
@@ -107,6 +111,8 @@ func (o *options) runList(ctx context.Context) error {
 	}
 	return o.withStore(ctx, func(ctx context.Context, db store.Reader) error {
 		switch {
+		case o.picture.asked():
+			return o.draw(ctx, db, q, calendar.Span{}, o.stdout, "text")
 		case o.list.count:
 			return o.printCounts(ctx, db, q)
 		case len(o.list.top) > 0:

@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 		"mklive":  makeLive,
 		"mkwide":  makeWide,
 		"mkspan":  makeSpan,
+		"mktimes": makeTimes,
 	})
 }
 

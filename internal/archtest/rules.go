@@ -44,6 +44,8 @@ func Weir() *Rules {
 			"store/neo4j":     {"store", "store/lake", "internal/filter", "internal/flow"},
 			"store/storetest": {"store", "store/lake", "internal/filter", "internal/flow"},
 			// Leaves.
+			"internal/calendar":  nil,
+			"internal/chart":     {"internal/term"},
 			"internal/command":   {"internal/term"},
 			"internal/config":    nil,
 			"internal/confine":   nil,
@@ -69,7 +71,8 @@ func Weir() *Rules {
 			},
 			"cmd/flowcli": {
 				"web", "internal/importer", "store", "store/lake", "store/lakequery", "store/neo4j", "internal/filter",
-				"internal/flow", "internal/command", "internal/config", "internal/export", "internal/telemetry", "internal/term",
+				"internal/flow", "internal/calendar", "internal/chart", "internal/command", "internal/config", "internal/export",
+				"internal/telemetry", "internal/term",
 			},
 			// Test support.
 			"store/lake/laketest":          {"store/lake", "internal/flow"},
@@ -98,6 +101,7 @@ func Weir() *Rules {
 			"github.com/spf13/cobra":                    {Packages: []string{"internal/command", "cmd/sensor", "cmd/flowcli"}, Tests: true},
 			"github.com/BurntSushi/toml":                {Packages: []string{"internal/config"}},
 			"github.com/coreos/go-systemd/v22":          {Packages: []string{"internal/systemd"}},
+			"golang.org/x/image":                        {Packages: []string{"internal/chart"}},
 			"github.com/elastic/go-seccomp-bpf":         {Packages: []string{"internal/confine"}},
 			"github.com/landlock-lsm/go-landlock":       {Packages: []string{"internal/confine"}},
 			"kernel.org/pub/linux/libs/security/libcap": {Packages: []string{"internal/confine"}},
@@ -106,7 +110,7 @@ func Weir() *Rules {
 		},
 		StandardOnly: []string{
 			"internal/flow", "internal/traffic", "internal/traffic/gen", "internal/bench", "internal/testrun", "internal/archtest",
-			"flowtable", "reassembly", "internal/zeeklog",
+			"internal/calendar", "flowtable", "reassembly", "internal/zeeklog",
 		},
 		PacketTime: []string{"internal/flow", "flowtable", "reassembly", "dissect"},
 	}
