@@ -24,12 +24,20 @@ func SVG(w io.Writer, p Picture) error {
 <svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img" aria-labelledby="title desc" font-family="Go, 'Helvetica Neue', Helvetica, Arial, sans-serif" shape-rendering="crispEdges">
 <title id="title">%s</title>
 <desc id="desc">%s</desc>
-`, Width, d.height, xmlText(term.Escape(p.head().Title)), xmlText(strings.TrimSpace(term.Escape(p.head().Note)+" "+p.summary())))
+`, Width, d.height, xmlText(term.Escape(p.head().Title)), xmlText(description(p)))
 	for i := range d.shapes {
 		d.shapes[i].writeSVG(b)
 	}
 	b.WriteString("</svg>\n")
 	return b.Flush()
+}
+
+// description says what the picture shows.
+func description(p Picture) string {
+	if note := term.Escape(p.head().Note); note != "" {
+		return note + ". " + p.summary()
+	}
+	return p.summary()
 }
 
 func (s *shape) writeSVG(b *bufio.Writer) {
