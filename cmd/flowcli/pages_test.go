@@ -118,7 +118,7 @@ func newScene(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	p.env = []string{
-		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + home, "TZ=UTC", "LC_ALL=C.UTF-8", "TERM=dumb", "WEIR_STORE=lake",
+		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + home, "TZ=UTC", "LC_ALL=C.UTF-8", "TERM=xterm", "WEIR_STORE=lake", "WEIR_TZ=UTC",
 	}
 	return p
 }
