@@ -21,6 +21,7 @@ import (
 const (
 	needsNetwork = "listens to a network interface, as root"
 	needsGraph   = "runs in TestNeo4jPageCommands"
+	needsOther   = "hands its output to a program that need not be here"
 	needsRest    = "names a command or some of its flags, and is no whole command"
 )
 
@@ -63,6 +64,9 @@ func notRun() map[string]string {
 			`flowcli load --store neo4j://neo4j@graph lake`,
 			`flowcli load --store neo4j://neo4j@localhost:7687 /var/lib/weir`,
 			`sensor -r x.pcap --store neo4j://neo4j@graph:7687/neo4j`,
+		},
+		needsOther: {
+			`flowcli export --format cypher | cypher-shell -a neo4j://graph -u neo4j`,
 		},
 		needsRest: {
 			`flowcli --reduce-precision`,
