@@ -61,6 +61,7 @@ const examples = `  flowcli                                       every flow
   flowcli sql "SELECT query, count(*) FROM dns GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
   flowcli cypher --store neo4j://neo4j@graph "MATCH (h:Host) RETURN count(h)"
   flowcli tail -f 'dport = 443'                 connections as they end
+  flowcli show 10.0.0.1 tcp/80 10.0.0.2         all about a flow, or about a host
   flowcli export --output flows.graphml         the graph, for other programs
   flowcli status                                what the store holds
   flowcli check                                 whether its files are what was written
@@ -110,7 +111,7 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
-	cmd.AddCommand(o.newSQL(), o.newCypher(), o.newStatus(), o.newTail(), o.newLoad(), o.newCheck(), o.newCompact(), o.newExpire(), o.newExport())
+	cmd.AddCommand(o.newSQL(), o.newCypher(), o.newStatus(), o.newTail(), o.newLoad(), o.newCheck(), o.newCompact(), o.newExpire(), o.newExport(), o.newShow())
 	return cmd
 }
 
@@ -119,7 +120,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are export, sql, cypher, status, tail, load, check, compact and expire", args[0])
+	err := fmt.Errorf("unexpected argument %q: filters stand behind -f or -n, commands are show, export, sql, cypher, status, tail, load, check, compact and expire", args[0])
 	if cmd.HasParent() {
 		err = fmt.Errorf("unexpected argument %q", args[0])
 	}

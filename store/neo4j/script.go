@@ -89,24 +89,33 @@ ON MATCH SET h.firstseen = CASE WHEN h.firstseen < datetime(firstseen[i]) THEN h
 `
 
 func scriptFlowsText() string {
-	var b strings.Builder
-	b.WriteString("UNWIND range(0, size(key) - 1) AS i\n" +
-		"MATCH (s:Host {addr: src[i]}) MATCH (d:Host {addr: dst[i]})\n" +
-		"MERGE (f:Flow {key: key[i]})\n" +
-		"SET f.proto = proto[i], f.dport = CASE WHEN dport[i] >= 0 THEN dport[i] END, f.type = CASE WHEN type[i] >= 0 THEN type[i] END,\n" +
-		"  f.firstseen = datetime(firstseen[i]), f.lastseen = datetime(lastseen[i])")
-	for _, name := range sums() {
-		fmt.Fprintf(&b, ",\n  f.%s = %[1]s[i]", name)
+	// A row has its own values only before anything is looked up: the server would measure the lists for each.
+	var row, set strings.Builder
+	value := func(name, expr string) {
+		fmt.Fprintf(&row, ",\n  %s AS %s", expr, name)
+		if name != "src" && name != "dst" {
+			fmt.Fprintf(&set, ",\n  f.%s = %[1]s", name)
+		}
+	}
+	for _, name := range append([]string{"src", "dst", "proto"}, sums()...) {
+		value(name, name+"[i]")
+	}
+	for _, name := range []string{"dport", "type"} {
+		value(name, fmt.Sprintf("CASE WHEN %s[i] < %d THEN %[1]s[i] END", name, noNumber))
+	}
+	for _, name := range []string{"firstseen", "lastseen"} {
+		value(name, "datetime("+name+"[i])")
 	}
 	for _, name := range sets() {
 		slice := fmt.Sprintf("%s[%s[i]..%[2]s[i + 1]]", name, endOf(name))
 		if name == "times" {
 			slice = "[t IN " + slice + " | datetime(t)]"
 		}
-		fmt.Fprintf(&b, ",\n  f.%s = CASE WHEN %[2]s[i] < %[2]s[i + 1] THEN %s END", name, endOf(name), slice)
+		value(name, fmt.Sprintf("CASE WHEN %s[i] < %[1]s[i + 1] THEN %s END", endOf(name), slice))
 	}
-	b.WriteString("\nMERGE (s)-[:SEND]->(f)\nMERGE (f)-[:TO]->(d);\n")
-	return b.String()
+	return "UNWIND range(0, size(key) - 1) AS i\nWITH key[i] AS key" + row.String() +
+		"\nMATCH (s:Host {addr: src}) MATCH (d:Host {addr: dst})\nMERGE (f:Flow {key: key})\nSET " +
+		strings.TrimPrefix(set.String(), ",\n  ") + "\nMERGE (s)-[:SEND]->(f)\nMERGE (f)-[:TO]->(d);\n"
 }
 
 // NewScript begins a script for a store with slots of this width, and writes its schema.
@@ -153,8 +162,8 @@ func (s *Script) Flow(f *store.Flow) error {
 	t.add("src", src)
 	t.add("dst", dst)
 	t.add("proto", f.Proto)
-	t.add("dport", int64(dport))
-	t.add("type", int64(typ))
+	t.add("dport", orNoNumber(f.Dport))
+	t.add("type", orNoNumber(f.Type))
 	t.add("firstseen", f.FirstSeen)
 	t.add("lastseen", f.LastSeen)
 	for i, n := range []int64{f.Count, f.CSPkts, f.SCPkts, f.CSBytes, f.SCBytes} {
@@ -194,6 +203,17 @@ func (s *Script) Close() error {
 	_, err := io.WriteString(s.w, hosts.with()+scriptHosts+s.flows.with()+scriptFlowsText())
 	s.reset()
 	return err
+}
+
+// noNumber stands for a number that is not there. A negative one would be no literal for the planner, but
+// an expression.
+const noNumber = 1 << 16
+
+func orNoNumber(n *uint16) int64 {
+	if n == nil {
+		return noNumber
+	}
+	return int64(*n)
 }
 
 func anys[T any](list []T) []any {
