@@ -134,10 +134,11 @@ func (o *options) runExport(ctx context.Context, x *exportOptions) error {
 	if f, ok := o.stdout.(*os.File); ok && x.output == "" && x.format == "parquet" && term.IsTerminal(f) {
 		return usage(errors.New("parquet is no text: name a file with --output, or redirect"))
 	}
-	q, err := o.query()
+	sel, err := o.selection()
 	if err != nil {
 		return err
 	}
+	q := o.query(sel)
 	q.Times = true
 	return o.withStore(ctx, func(ctx context.Context, db store.Reader) error {
 		return intoFile(o.stdout, x.output, func(w io.Writer) error {

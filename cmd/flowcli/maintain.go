@@ -132,7 +132,7 @@ func (o *options) reducePrecision(ctx context.Context) error {
 
 // printReduced says what became of the slots.
 func (o *options) printReduced(r neo4j.Reduced) error {
-	if o.list.json {
+	if o.out.json || o.out.ndjson {
 		return writeJSON(o.stdout, struct {
 			Flows  int64 `json:"flows"`
 			Before int64 `json:"before"`

@@ -49,6 +49,8 @@ func jsonValue(v any) any {
 		}
 	case []byte:
 		return hex.EncodeToString(v)
+	case time.Time:
+		return v.UTC()
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {

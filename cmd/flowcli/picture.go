@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -56,55 +56,79 @@ func (p *pictureOptions) check(l *listOptions) error {
 		return nil
 	}
 	name := names[0]
-	unfit := func(flag, why string) error { return fmt.Errorf("%s does not go with %s: %s", flag, name, why) }
+	for _, asked := range l.questions() {
+		if asked != "--top" {
+			return fmt.Errorf("%s and %s exclude each other", name, asked)
+		}
+	}
 	switch {
 	case len(l.top) > 0 && !p.plot:
-		return unfit("--top", "groups are drawn by --top … --plot")
-	case l.count:
-		return unfit("--count", "it is a picture of its own")
+		return fmt.Errorf("--top does not go with %s: --plot draws groups", name)
 	case len(l.collect) > 0:
-		return unfit("--collect", "bars have one value")
+		return fmt.Errorf("--collect does not go with %s: bars have one value", name)
 	case len(l.top) == 0 && (l.limit > 0 || l.skip > 0 || len(l.orderBy) > 0):
-		return unfit("--limit, --skip or --orderby", "all flows are counted")
+		return fmt.Errorf("--limit, --skip and --orderby do not go with %s: all flows are counted", name)
+	case l.timeline:
+		return fmt.Errorf("--timeline and %s exclude each other", name)
 	}
 	return nil
 }
 
-// draw writes the picture that the flags ask for. How is "text", "svg" or "png".
-func (o *options) draw(ctx context.Context, db store.Reader, q store.Query, window calendar.Span, w io.Writer, how string) error {
-	s := o.screen(w)
-	var p chart.Picture
+// drawing is a picture with what it shows, as rows of columns for programs.
+type drawing struct {
+	picture chart.Picture
+	columns []column
+	rows    [][]any
+}
+
+// draw answers with the picture that the flags ask for, or with its values where the format is one for programs.
+func (o *options) draw(ctx context.Context, db store.Reader, out *output, sel selection, q store.Query) error {
+	s := o.screen()
+	var d *drawing
 	var err error
 	switch {
 	case o.picture.histogram:
 		most := 240
-		if how == "text" {
+		if out.format == asText {
 			most = s.Width - 8 // its axis has labels of five characters, mostly
 		}
-		p, err = o.histogram(ctx, db, q, window, most)
+		d, err = o.histogram(ctx, db, &sel, most)
 	case o.picture.heatmap || len(o.list.top) == 0:
-		p, err = o.byHour(ctx, db, q, window)
+		d, err = o.byHour(ctx, db, &sel)
+	case !out.format.picture() && (out.format != asText || out.style.plain):
+		return o.printTop(ctx, db, out, q)
 	default:
-		p, err = o.bars(ctx, db, q)
+		d, err = o.bars(ctx, db, &sel, q)
 	}
 	if err != nil {
 		return err
 	}
-	switch how {
-	case "svg":
-		return chart.SVG(w, p)
-	case "png":
-		return chart.PNG(w, p)
+	switch {
+	case out.format == asSVG:
+		return chart.SVG(out.w, d.picture)
+	case out.format == asPNG:
+		return chart.PNG(out.w, d.picture)
+	case out.format == asText && !out.style.plain:
+		return chart.Text(out.w, d.picture, s)
 	}
-	return chart.Text(w, p, s)
+	list, err := out.sheet(d.columns)
+	if err != nil {
+		return err
+	}
+	for _, row := range d.rows {
+		if err := list.row(row, nil); err != nil {
+			return err
+		}
+	}
+	return list.end()
 }
 
-// screen says what may be drawn where w goes: $COLUMNS or the width of the terminal, blocks where the locale has
+// screen says what may be drawn where answers go: $COLUMNS or the width of the terminal, blocks where the locale has
 // them, color on a terminal unless there is $NO_COLOR.
-func (o *options) screen(w io.Writer) chart.Screen {
+func (o *options) screen() chart.Screen {
 	s := chart.Screen{Width: 80}
 	dumb := os.Getenv("TERM") == "dumb"
-	if f, ok := w.(*os.File); ok {
+	if f, ok := o.stdout.(*os.File); ok && (o.out.file == "" || o.out.file == "-") {
 		if width, ok := term.Width(f); ok {
 			s.Width = width
 			s.Color = !dumb && os.Getenv("NO_COLOR") == ""
@@ -124,17 +148,17 @@ func (o *options) screen(w io.Writer) chart.Screen {
 	return s
 }
 
-// heading returns what stands above a picture of the flows that q selects.
-func heading(title string, notes []string, q store.Query) chart.Heading {
-	if q.Filter != nil {
-		notes = append(notes, "Filter: "+q.Filter.String())
+// heading returns what stands above a picture of the flows that are selected.
+func heading(title string, notes []string, sel *selection) chart.Heading {
+	if sel.named != nil {
+		notes = append(notes, "Filter: "+sel.named.String())
 	}
 	return chart.Heading{Title: title, Note: strings.Join(notes, ". "), Unit: "flows", Empty: "no flows"}
 }
 
 // activeIn counts the flows that are active in slots of this width.
-func activeIn(ctx context.Context, db store.Timekeeper, q store.Query, window calendar.Span, step time.Duration) ([]calendar.Slot, error) {
-	found, err := db.Timeline(ctx, store.TimelineQuery{Filter: q.Filter, After: window.Start, Before: window.End, Step: step})
+func activeIn(ctx context.Context, db store.Timekeeper, sel *selection, step time.Duration) ([]calendar.Slot, error) {
+	found, err := db.Timeline(ctx, store.TimelineQuery{Filter: sel.filter, After: sel.after, Before: sel.before, Step: step})
 	if err != nil {
 		return nil, err
 	}
@@ -151,11 +175,14 @@ func slotWidth(ctx context.Context, db store.Reporter) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
+	if st.Precision <= 0 {
+		return time.Hour, nil // of a reader that explains, and counts nothing
+	}
 	return time.Duration(st.Precision) * time.Second, nil
 }
 
 // byHour draws averages over the hours of the day, or of weekdays.
-func (o *options) byHour(ctx context.Context, db store.Reader, q store.Query, window calendar.Span) (chart.Picture, error) {
+func (o *options) byHour(ctx context.Context, db store.Reader, sel *selection) (*drawing, error) {
 	precision, err := slotWidth(ctx, db)
 	if err != nil {
 		return nil, err
@@ -164,7 +191,7 @@ func (o *options) byHour(ctx context.Context, db store.Reader, q store.Query, wi
 	if err != nil {
 		return nil, err
 	}
-	found, err := activeIn(ctx, db, q, window, step)
+	found, err := activeIn(ctx, db, sel, step)
 	if err != nil {
 		return nil, err
 	}
@@ -193,9 +220,15 @@ func (o *options) byHour(ctx context.Context, db store.Reader, q store.Query, wi
 				h.Cells = append(h.Cells, week.Average[i][:])
 			}
 		}
-		h.Heading = heading("Flows by weekday and hour", notes, q)
+		d := &drawing{picture: h, columns: named("weekday", "hour", "flows")}
+		for i, row := range h.Cells {
+			for hour, v := range row {
+				d.rows = append(d.rows, []any{h.Rows[i], int64(hour), known(v)})
+			}
+		}
+		h.Heading = heading("Flows by weekday and hour", notes, sel)
 		h.Unit = "average flows"
-		return h, nil
+		return d, nil
 	}
 	c := &chart.Columns{Axis: axis, Labels: hours}
 	if len(found) > 0 {
@@ -203,13 +236,25 @@ func (o *options) byHour(ctx context.Context, db store.Reader, q store.Query, wi
 		note(day.Days)
 		c.Values = day.Average[:]
 	}
-	c.Heading = heading("Flows by hour of the day", notes, q)
+	c.Heading = heading("Flows by hour of the day", notes, sel)
 	c.Unit = "average flows"
-	return c, nil
+	d := &drawing{picture: c, columns: named("hour", "flows")}
+	for hour, v := range c.Values {
+		d.rows = append(d.rows, []any{int64(hour), known(v)})
+	}
+	return d, nil
+}
+
+// known returns an average, nil where there is none.
+func known(v float64) any {
+	if math.IsNaN(v) {
+		return nil
+	}
+	return v
 }
 
 // histogram draws the flows over the whole time. Without --step there are at most so many slots.
-func (o *options) histogram(ctx context.Context, db store.Reader, q store.Query, window calendar.Span, most int) (chart.Picture, error) {
+func (o *options) histogram(ctx context.Context, db store.Reader, sel *selection, most int) (*drawing, error) {
 	precision, err := slotWidth(ctx, db)
 	if err != nil {
 		return nil, err
@@ -217,16 +262,16 @@ func (o *options) histogram(ctx context.Context, db store.Reader, q store.Query,
 	step := time.Duration(o.picture.step)
 	fixed := step != 0
 	if !fixed {
-		step = max(precision, time.Second) // there is none where nothing is asked
-	} else if precision > 0 && step%precision != 0 {
+		step = precision
+	} else if step%precision != 0 {
 		return nil, usage(fmt.Errorf("--step %v: the slots of the store are %v wide, a step is a multiple of that", widthText(step), widthText(precision)))
 	}
 	for {
-		found, err := activeIn(ctx, db, q, window, step)
+		found, err := activeIn(ctx, db, sel, step)
 		if err != nil {
 			return nil, err
 		}
-		span := spanOf(found, step, window)
+		span := spanOf(found, step, calendar.Span{Start: sel.after, End: sel.before})
 		if !fixed {
 			fixed = true
 			if wider := calendar.Step(span.End.Sub(span.Start), step, most); wider != step {
@@ -255,8 +300,12 @@ func (o *options) histogram(ctx context.Context, db store.Reader, q store.Query,
 		case 24 * time.Hour:
 			title = "Flows per day"
 		}
-		c.Heading = heading(title, notes, q)
-		return c, nil
+		c.Heading = heading(title, notes, sel)
+		d := &drawing{picture: c, columns: named("start", "flows")}
+		for i, v := range values {
+			d.rows = append(d.rows, []any{start.Add(time.Duration(i) * step), int64(v)})
+		}
+		return d, nil
 	}
 }
 
@@ -299,7 +348,7 @@ func widthText(d time.Duration) string {
 }
 
 // bars draws the groups of --top.
-func (o *options) bars(ctx context.Context, db store.Ranker, q store.Query) (chart.Picture, error) {
+func (o *options) bars(ctx context.Context, db store.Ranker, sel *selection, q store.Query) (*drawing, error) {
 	l := &o.list
 	if q.Limit == 0 {
 		q.Limit = topLimit
@@ -316,7 +365,14 @@ func (o *options) bars(ctx context.Context, db store.Ranker, q store.Query) (cha
 	if l.least {
 		title = "Least "
 	}
-	b := &chart.Bars{Heading: heading(title+strings.Join(l.top, ", ")+" by "+unit, nil, q)}
+	var notes []string
+	if !sel.after.IsZero() {
+		notes = append(notes, "Active after "+sel.after.In(o.zone).Format(timeLayout))
+	}
+	if !sel.before.IsZero() {
+		notes = append(notes, "Active before "+sel.before.In(o.zone).Format(timeLayout))
+	}
+	b := &chart.Bars{Heading: heading(title+strings.Join(l.top, ", ")+" by "+unit, notes, sel)}
 	b.Unit = unit
 	for i := range rows {
 		bar := chart.Bar{Value: rows[i].Count, Missing: true}
@@ -328,7 +384,7 @@ func (o *options) bars(ctx context.Context, db store.Ranker, q store.Query) (cha
 		bar.Label = strings.Join(texts, ", ")
 		b.Rows = append(b.Rows, bar)
 	}
-	return b, nil
+	return &drawing{picture: b}, nil
 }
 
 // noValue stands for no value; a value that reads like it is quoted.

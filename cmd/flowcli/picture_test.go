@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"image/png"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"weir/internal/chart"
 	"weir/internal/command/commandtest"
 	"weir/internal/flow"
 	"weir/internal/term"
@@ -62,6 +65,32 @@ func fillTimes(path string, times []string) error {
 		return errors.Join(err, w.Abort())
 	}
 	return w.Commit(lake.Final{})
+}
+
+// TestPictureFiles writes pictures into files, which others can read.
+func TestPictureFiles(t *testing.T) {
+	path := quiet(t)
+	if err := fillLake(path, "import-1", false); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"--plot"}, {"--heatmap"}, {"--histogram"}, {"--top", "meta.dns.query", "--plot"}, {"--plot", "-f", "dport = 1"}} {
+		file := filepath.Join(t.TempDir(), "x.PNG")
+		out, msg, code := flowcli(t, append(args, "--store", path, "--output", file)...)
+		if out != "" || code != 0 {
+			t.Fatalf("%q: exit code %d, %q, %s", args, code, out, msg)
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := png.Decode(bytes.NewReader(data))
+		if err != nil {
+			t.Fatalf("%q: %v", args, err)
+		}
+		if size := img.Bounds().Size(); size.X != chart.Width || size.Y != chart.Height {
+			t.Errorf("%q: size %v", args, size)
+		}
+	}
 }
 
 // TestPictureTerminal draws on terminals: as wide as they are, or as $COLUMNS says, with color unless
