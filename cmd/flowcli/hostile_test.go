@@ -237,6 +237,12 @@ func hostileCommands() []hostileCommand {
 		{args: []string{"export", "--format", "cypher"}, check: validCypher},
 		{args: []string{"export", "--format", "csv", "-m", "flow_map"}, check: validCSV},
 		{args: []string{"export", "--format", "graphml", "-m", "talk_map"}, check: validXML},
+		{args: []string{"show", "10.9.9.0", "-l", "1000"}},
+		{args: []string{"show", "10.9.9.2", "-j"}, check: validJSON},
+		{args: []string{"show", "10.0.0.0", "tcp/1", "10.9.9.0"}},
+		{args: []string{"show", "10.0.0.33", "tcp/4", "10.9.9.5", "-j"}, check: validJSON},
+		{args: []string{"-m", "flow_map"}, check: columns(11)},
+		{args: []string{"--flow-daily"}, check: columns(2)},
 		{args: []string{"status"}},
 		{args: []string{"status", "-j"}, check: validJSON},
 	}
