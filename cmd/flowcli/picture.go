@@ -31,6 +31,7 @@ func (p *pictureOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&p.heatmap, "heatmap", false, "draw the flows over the hours of weekdays, on average over the same days")
 	f.BoolVar(&p.histogram, "histogram", false, "draw the flows over the whole time")
 	f.Var(&p.step, "step", "with --histogram: make slots this wide, in `seconds` or as 1h, 6h or 1d (default: as wide as the picture needs)")
+	f.Lookup("step").DefValue = "" // no "(default 0s)"
 }
 
 // asked reports whether there is something to draw.
