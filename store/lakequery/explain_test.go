@@ -283,4 +283,3 @@ func TestHostsIntel(t *testing.T) {
 		t.Errorf("Hosts() without intel = %+v, %v", none, err)
 	}
 }
-

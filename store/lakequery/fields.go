@@ -121,7 +121,6 @@ func fieldsSQL(c *condition, q store.Query, list []*attribute) (string, error) {
 	}
 	text := c.flows() + ", page AS MATERIALIZED (SELECT " + flowKey + " FROM flows ORDER BY " + order +
 		c.page(q.Skip, q.Limit) + ") "
-	return text + show + "(" + flowsOf(c.schema, c.rolled, times, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")",
-		"any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin") +
+	return text + show + "(" + flowsOf(c.schema, c.layers, times, true, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")") +
 		") AS flows" + joins.String() + " ORDER BY " + order, nil
 }

@@ -121,8 +121,7 @@ func flowsSQL(c *condition, q store.Query) (string, error) {
 	columns, joins := shownIntel(c, q, ofPage)
 	return text + ", page AS MATERIALIZED (SELECT " + flowKey + " FROM flows ORDER BY " + order + cut + ") " +
 		"SELECT flows.* EXCLUDE (src_bin, dst_bin)" + columns + " FROM (" +
-		flowsOf(c.schema, c.rolled, q.Times, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")",
-			"any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin") +
+		flowsOf(c.schema, c.layers, q.Times, true, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")") +
 		") AS flows" + joins + " ORDER BY " + order, nil
 }
 
@@ -239,11 +238,19 @@ func (d *DB) Counts(ctx context.Context, q store.Query) (store.Counts, error) {
 }
 
 func (d *DB) counts(ctx context.Context, q store.Query) (n store.Counts, err error) {
-	c, err := d.condition(q.Filter)
+	err = d.onCurrent(ctx, func(r *relations) error {
+		n, err = r.counts(ctx, q)
+		return err
+	})
+	return n, err
+}
+
+func (r *relations) counts(ctx context.Context, q store.Query) (n store.Counts, err error) {
+	c, err := r.condition(q.Filter)
 	if err != nil {
 		return n, err
 	}
-	rows, err := d.query(ctx, c.flows()+
+	rows, err := r.query(ctx, c.flows()+
 		" SELECT count(DISTINCT src), count(DISTINCT dst), count(*) FROM flows", c.args...)
 	if err != nil {
 		return n, err

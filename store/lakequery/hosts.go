@@ -86,7 +86,7 @@ func (r *relations) hostFlows(ctx context.Context, addrs []netip.Addr, found kno
 	}
 	side := func(in bool, host, peer string) string {
 		return fmt.Sprintf("SELECT %[1]t, %[2]s, count(*), count(DISTINCT %[3]s), min(firstseen), max(lastseen) FROM (%[4]s) GROUP BY %[2]s",
-			in, host, peer, flowsOf(c.schema, c.rolled, false, host+"_bin IN ("+strings.Join(wanted, ", ")+")"))
+			in, host, peer, flowsOf(c.schema, c.layers, false, false, host+"_bin IN ("+strings.Join(wanted, ", ")+")"))
 	}
 	rows, err := r.query(ctx, side(true, "dst", "src")+" UNION ALL "+side(false, "src", "dst"), c.args...)
 	if err != nil {

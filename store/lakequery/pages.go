@@ -5,6 +5,7 @@ package lakequery
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"weir/internal/filter"
 	"weir/store"
@@ -18,9 +19,32 @@ type relations struct {
 	query    func(ctx context.Context, text string, args ...any) (*sql.Rows, error)
 }
 
-// relations returns those of the snapshot that queries see by now.
-func (d *DB) relations() *relations {
-	return &relations{schema: rawSchema, manifest: d.snapshot(), query: d.query}
+// errReplaced says that the views were made anew after a query for them was made.
+var errReplaced = errors.New("another snapshot has replaced the one that was asked")
+
+// onCurrent calls fn with the relations of the snapshot that queries see by now. How a
+// question is asked depends on which parts there are: where another snapshot replaces
+// that one before the query has run, fn is called again. It must not have handed on
+// anything by then.
+func (d *DB) onCurrent(ctx context.Context, fn func(r *relations) error) error {
+	for try := 1; ; try++ {
+		m := d.snapshot()
+		query := func(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+			rows, err := d.query(ctx, text, args...)
+			if err == nil && d.snapshot() != m {
+				return nil, errors.Join(errReplaced, rows.Close())
+			}
+			return rows, err
+		}
+		err := fn(&relations{schema: rawSchema, manifest: m, query: query})
+		switch {
+		case !errors.Is(err, errReplaced):
+			return err
+		case try == maxTries:
+			// One that stays.
+			return d.onOne(ctx, func(r *relations) (int, error) { return 0, fn(r) })
+		}
+	}
 }
 
 // condition translates a filter.
@@ -34,8 +58,10 @@ func (r *relations) condition(e *filter.Expr) (*condition, error) {
 // snapshot are gone for good.
 func (d *DB) onOne(ctx context.Context, fn func(r *relations) (handed int, err error)) error {
 	if d.notes != nil {
-		_, err := fn(d.relations())
-		return err
+		return d.onCurrent(ctx, func(r *relations) error {
+			_, err := fn(r)
+			return err
+		})
 	}
 	for tries := 1; ; tries++ {
 		p, err := d.pin(ctx)
@@ -65,8 +91,10 @@ func (d *DB) onOne(ctx context.Context, fn func(r *relations) (handed int, err e
 func (d *DB) inPages(ctx context.Context, q store.Query, rows int, ask func(r *relations, page store.Query) (int, error)) error {
 	fits := func(n int) bool { return n > 0 && n <= rows }
 	if fits(q.Limit) || fits(d.connRows()) || d.notes != nil {
-		_, err := ask(d.relations(), q)
-		return err
+		return d.onCurrent(ctx, func(r *relations) error {
+			_, err := ask(r, q)
+			return err
+		})
 	}
 	return d.onOne(ctx, func(r *relations) (handed int, err error) {
 		q := q

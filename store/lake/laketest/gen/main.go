@@ -41,6 +41,9 @@ type result struct {
 	Rollups     int     `json:"rollups"`
 	RollupRows  int64   `json:"rollup_rows"`
 	RollupBytes int64   `json:"rollup_bytes"`
+	Weeks       int     `json:"weeks"`
+	WeekRows    int64   `json:"week_rows"`
+	WeekBytes   int64   `json:"week_bytes"`
 	Write       float64 `json:"write_seconds"`
 	Compact     float64 `json:"compact_seconds"`
 }
@@ -54,7 +57,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	first := flags.String("first-day", "2026-03-02", "the first day")
 	flags.IntVar(&cfg.PerPart, "per-part", 10_000, "connections in each part, as long as parts are not merged")
 	flags.IntVar(&cfg.Hosts, "hosts", 0, "hosts (default 10,000)")
-	flags.IntVar(&cfg.Flows, "flows", 0, "flows to draw from (default: three for ten connections, of which about half are drawn)")
+	flags.IntVar(&cfg.Flows, "flows", 0, "flows to draw from (default: seven for twenty connections, of which about half are drawn)")
 	flags.IntVar(&cfg.Intel, "intel", -1, "records of intel (default: one for 50 connections)")
 	flags.Uint64Var(&cfg.Seed, "seed", 1, "seed")
 	compact := flags.Bool("compact", true, "merge parts and roll days up")
@@ -70,7 +73,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return fmt.Errorf("first day: %w", err)
 	}
 	if cfg.Flows == 0 {
-		cfg.Flows = max(cfg.Conns*3/10, 1)
+		cfg.Flows = max(cfg.Conns*7/20, 1)
 	}
 	if cfg.Intel < 0 {
 		cfg.Intel = cfg.Conns / 50
@@ -94,6 +97,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		res.Rollups, res.RollupRows, res.RollupBytes = stats.Rollups, stats.RollupRows, stats.RollupBytes
+		res.Weeks, res.WeekRows, res.WeekBytes = stats.Weeks, stats.WeekRows, stats.WeekBytes
 		res.Compact = time.Since(start).Seconds()
 	}
 	m, err := l.Manifest()
