@@ -199,8 +199,8 @@ type HostQuery struct {
 type Host struct {
 	Addr netip.Addr `json:"addr"`
 	// FirstSeen and LastSeen bound its flows and the records of intel about it.
-	FirstSeen time.Time  `json:"firstseen"`
-	LastSeen  time.Time  `json:"lastseen"`
+	FirstSeen time.Time `json:"firstseen"`
+	LastSeen  time.Time `json:"lastseen"`
 	// In and Out are the numbers of flows to and from it in the whole store, Clients
 	// and Servers those of the hosts at their other ends: Clients of the hosts that
 	// the flows to it come from. Itself is one, where it has flows to itself.

@@ -14,6 +14,7 @@ import (
 	"weir/internal/command"
 	"weir/internal/config"
 	"weir/internal/term"
+	"weir/store"
 	"weir/store/neo4j"
 )
 
@@ -120,7 +121,7 @@ func (o *options) reducePrecision(ctx context.Context) error {
 		progress := o.progress("flows")
 		r, err := db.ReducePrecision(ctx, time.Duration(o.maintain.precision), progress.count)
 		progress.clear()
-		if errors.Is(err, neo4j.ErrPrecision) {
+		if errors.Is(err, store.ErrPrecision) {
 			return usage(fmt.Errorf("--reduce-precision: %w", err))
 		}
 		if err != nil {

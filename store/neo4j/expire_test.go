@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"weir/internal/filter"
+	"weir/store"
 )
 
 // at is a time of these tests, so many hours after the first.
@@ -185,7 +186,7 @@ func TestReducePrecision(t *testing.T) {
 		t.Errorf("again: %+v, %v; want %+v", again, err, want)
 	}
 	for _, p := range []time.Duration{0, time.Hour, 6 * time.Hour, 4*time.Hour + time.Second} {
-		if _, err := d.ReducePrecision(t.Context(), p, nil); !errors.Is(err, ErrPrecision) || !strings.Contains(err.Error(), "4h") {
+		if _, err := d.ReducePrecision(t.Context(), p, nil); !errors.Is(err, store.ErrPrecision) || !strings.Contains(err.Error(), "4h") {
 			t.Errorf("%v: error %v, want ErrPrecision", p, err)
 		}
 	}

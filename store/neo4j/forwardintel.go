@@ -249,49 +249,13 @@ func (c *intelChunk) node(key string, r *lake.IntelRow) []any {
 	return row
 }
 
-// about returns the addresses that a record is about: those that a name resolves
-// to, and the one whose name was asked for. They follow from the attributes that
-// make the node.
+// about returns the addresses that a record is about. They follow from the attributes
+// that make the node.
 func about(kind flow.Kind, r *lake.IntelRow) []netip.Addr {
 	if kind != flow.DNS {
 		return nil
 	}
-	var out []netip.Addr
-	for _, text := range r.Values[flow.DNSAnswers].Texts {
-		if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
-			out = append(out, a.Unmap())
-		}
-	}
-	if r.Values[flow.DNSQTypeName].Text == "PTR" {
-		if a, ok := reverseName(r.Values[flow.DNSQuery].Text); ok {
-			out = append(out, a)
-		}
-	}
-	slices.SortFunc(out, netip.Addr.Compare)
-	return slices.Compact(out)
-}
-
-// reverseName returns the address that a name below in-addr.arpa or ip6.arpa
-// stands for.
-func reverseName(name string) (netip.Addr, bool) {
-	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	if rest, ok := strings.CutSuffix(name, ".in-addr.arpa"); ok {
-		parts := strings.Split(rest, ".")
-		slices.Reverse(parts)
-		a, err := netip.ParseAddr(strings.Join(parts, "."))
-		return a, err == nil && a.Is4()
-	}
-	rest, ok := strings.CutSuffix(name, ".ip6.arpa")
-	digits := strings.Split(rest, ".")
-	if !ok || len(digits) != 32 {
-		return netip.Addr{}, false
-	}
-	slices.Reverse(digits)
-	b, err := hex.DecodeString(strings.Join(digits, ""))
-	if err != nil || len(b) != 16 {
-		return netip.Addr{}, false
-	}
-	return netip.AddrFrom16([16]byte(b)).Unmap(), true
+	return flow.About(r.Values[flow.DNSQuery].Text, r.Values[flow.DNSQTypeName].Text, r.Values[flow.DNSAnswers].Texts)
 }
 
 // prepare makes the nodes, and says which hosts they are about; that is part of

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"weir/store"
 )
 
 // Reduced says what ReducePrecision did.
@@ -15,9 +17,6 @@ type Reduced struct {
 	Before time.Duration `json:"before"`
 	After  time.Duration `json:"after"`
 }
-
-// ErrPrecision says that a precision is not a multiple of the store's.
-var ErrPrecision = errors.New("not a multiple of the store's precision")
 
 // ReducePrecision makes the slots of the timeline wider: a multiple of what they
 // are. Of every flow it aligns the slots anew, each once. What comes in from then
@@ -31,7 +30,7 @@ func (d *DB) ReducePrecision(ctx context.Context, precision time.Duration, progr
 	}
 	r.Before = before
 	if precision < before || precision%before != 0 {
-		return r, fmt.Errorf("%v is %w, which is %v", precision, ErrPrecision, before)
+		return r, fmt.Errorf("%v is %w, which is %v", precision, store.ErrPrecision, before)
 	}
 	seconds := int64(precision / time.Second)
 	// First the width of what comes in, then what is there: so nothing is missed.

@@ -21,6 +21,7 @@ import (
 // checker compares the answers of a store with those of a model.
 type checker struct {
 	*model
+	intel  []Record
 	ctx    context.Context
 	reader store.Reader
 	report func(format string, args ...any)
@@ -28,7 +29,7 @@ type checker struct {
 
 // newChecker returns a checker of a store called name that holds the data.
 func newChecker(ctx context.Context, r store.Reader, name string, d *Data, report func(string, ...any)) *checker {
-	return &checker{model: newModel(name, d.Flows()), ctx: ctx, reader: r, report: report}
+	return &checker{model: newModel(name, d.Flows()), intel: d.Intel, ctx: ctx, reader: r, report: report}
 }
 
 // Check asks a store called name, which holds the data, everything but random
@@ -40,6 +41,7 @@ func Check(ctx context.Context, r store.Reader, name string, d *Data, report fun
 	c.pages()
 	c.someFilters()
 	c.ranks()
+	c.questions()
 }
 
 // parse reads a filter of the suite itself; "" is none.
@@ -67,9 +69,9 @@ func difference(want, got any) string {
 	return diff
 }
 
-// collect reads a list of flows to its end.
-func collect(seq iter.Seq2[*store.Flow, error]) ([]*store.Flow, error) {
-	var out []*store.Flow
+// collect reads a list to its end.
+func collect[T any](seq iter.Seq2[T, error]) ([]T, error) {
+	var out []T
 	for f, err := range seq {
 		if err != nil {
 			return out, err
@@ -81,7 +83,11 @@ func collect(seq iter.Seq2[*store.Flow, error]) ([]*store.Flow, error) {
 
 // describe says what is asked.
 func describe(q *store.Query) string {
-	return fmt.Sprintf("%q, order %v, skip %d, limit %d", q.Filter, q.OrderBy, q.Skip, q.Limit)
+	text := fmt.Sprintf("%q, order %v, skip %d, limit %d", q.Filter, q.OrderBy, q.Skip, q.Limit)
+	if q.Times || q.Intel != 0 {
+		text += fmt.Sprintf(", times %v, intel %d", q.Times, q.Intel)
+	}
+	return text
 }
 
 // checkList compares a list of flows, order included.
@@ -314,6 +320,9 @@ func (c *checker) status(d *Data) {
 	}
 	if diff := difference(want.sensors, s.Sensors); diff != "" {
 		c.report("Status().Sensors (-want +got):\n%s", diff)
+	}
+	if s.Precision != SlotWidth/1e6 {
+		c.report("Status().Precision = %d, want %d", s.Precision, int64(SlotWidth/1e6))
 	}
 	if s.Location == "" || s.Format < 1 || s.Tables == nil || s.Imports == nil {
 		c.report("Status() = %+v: no location, format, tables or imports", s)

@@ -94,6 +94,7 @@ func (c *checker) random(text string, n int) bool {
 	}
 	q := store.Query{Filter: e}
 	c.checkList(q)
+	c.randomQuestion(q, n)
 	switch n % 10 {
 	case 0:
 		c.checkCounts(q)

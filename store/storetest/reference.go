@@ -68,8 +68,8 @@ func page[T any](list []T, q *store.Query) []T {
 	return list
 }
 
-// list answers Flows.
-func (m *model) list(q *store.Query) []*store.Flow {
+// sorted returns all flows that a query selects, in its order.
+func (m *model) sorted(q *store.Query) []*filter.Flow {
 	flows := m.selected(q.Filter)
 	slices.SortStableFunc(flows, func(a, b *filter.Flow) int {
 		for _, o := range q.OrderBy {
@@ -79,9 +79,16 @@ func (m *model) list(q *store.Query) []*store.Flow {
 		}
 		return compareKeys(a, b)
 	})
+	return flows
+}
+
+// list answers Flows.
+func (m *model) list(q *store.Query) []*store.Flow {
 	var out []*store.Flow
-	for _, f := range page(flows, q) {
-		out = append(out, shown(f))
+	for _, f := range page(m.sorted(q), q) {
+		s := shown(f)
+		m.fill(s, f, q)
+		out = append(out, s)
 	}
 	return out
 }
@@ -141,6 +148,14 @@ func compareValues(a, b any) int {
 		return a.Compare(b.(time.Time))
 	case netip.Addr:
 		return a.Compare(b.(netip.Addr))
+	case []any:
+		other := b.([]any)
+		for i := range min(len(a), len(other)) {
+			if c := compareValues(a[i], other[i]); c != 0 {
+				return c
+			}
+		}
+		return cmp.Compare(len(a), len(other))
 	case bool:
 		other, _ := b.(bool)
 		switch {

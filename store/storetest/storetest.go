@@ -67,11 +67,13 @@ func Run(t *testing.T, d Driver) {
 			c := newChecker(t.Context(), r, d.Name, set.data, t.Errorf)
 			c.pages()
 			c.groups()
+			c.questions()
 			c.status(set.data)
 		})
 	}
 	t.Run("examples", func(t *testing.T) { d.examples(t) })
 	t.Run("errors", func(t *testing.T) { d.errors(t) })
+	t.Run("explain", func(t *testing.T) { d.explain(t) })
 	t.Run("raw", func(t *testing.T) { d.raw(t) })
 	t.Run("cancel", func(t *testing.T) { d.cancel(t) })
 	t.Run("concurrent", func(t *testing.T) { d.concurrent(t) })
@@ -183,12 +185,14 @@ func (d Driver) errors(t *testing.T) {
 	for _, a := range d.elsewhere() {
 		e := parse(a.Name)
 		_, counts := r.Counts(t.Context(), store.Query{Filter: e})
-		for i, err := range []error{counts, list(store.Query{Filter: e}), top(store.TopQuery{Query: store.Query{Filter: e}, Fields: proto})} {
+		errs := []error{counts, list(store.Query{Filter: e}), top(store.TopQuery{Query: store.Query{Filter: e}, Fields: proto})}
+		for i, err := range append(errs, askAll(t.Context(), r, e)[:3]...) {
 			if _, ok := errors.AsType[*filter.UnsupportedError](err); !ok || !strings.Contains(err.Error(), a.Name) {
 				t.Errorf("question %d with %q: %v, want an UnsupportedError", i, a.Name, err)
 			}
 		}
 	}
+	d.newErrors(t, r, m)
 	newChecker(t.Context(), r, d.Name, data, t.Errorf).alive()
 }
 
@@ -243,7 +247,7 @@ func (d Driver) cancel(t *testing.T) {
 	_, listErr := collect(r.Flows(ended, store.Query{}))
 	_, countsErr := r.Counts(ended, store.Query{})
 	_, topErr := r.Top(ended, store.TopQuery{Fields: []string{"dport"}})
-	for i, err := range []error{listErr, countsErr, topErr} {
+	for i, err := range append(askAll(ended, r, nil), listErr, countsErr, topErr) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("question %d after the end: %v, want %v", i, err, context.Canceled)
 		}
@@ -328,7 +332,7 @@ func (d Driver) close(t *testing.T) {
 	_, listErr := collect(r.Flows(t.Context(), store.Query{}))
 	_, countsErr := r.Counts(t.Context(), store.Query{})
 	_, topErr := r.Top(t.Context(), store.TopQuery{Fields: []string{"dport"}})
-	for i, err := range []error{listErr, countsErr, topErr} {
+	for i, err := range append(askAll(t.Context(), r, nil), listErr, countsErr, topErr) {
 		if err == nil {
 			t.Errorf("question %d to a closed store has an answer", i)
 		}
