@@ -93,7 +93,7 @@ func TestFlowcliPageCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range subcommands() {
-		if !regexp.MustCompile(`(?m)^\$ flowcli (--store \S+ )?`+name+`\b`).Match(page) {
+		if !regexp.MustCompile(`(?m)^\$ flowcli (--store \S+ )?` + name + `\b`).Match(page) {
 			t.Errorf("docs/flowcli.md does not show flowcli %s", name)
 		}
 	}
