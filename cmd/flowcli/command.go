@@ -166,6 +166,7 @@ func (o *options) complete(cmd *cobra.Command, _ []string) error {
 	if command.Completing(cmd) {
 		return nil
 	}
+	o.out.plain = cmd.Flags().Changed("separator")
 	// The file may hold keys for the flags of any command.
 	flags := pflag.NewFlagSet("flowcli", pflag.ContinueOnError)
 	flags.AddFlagSet(cmd.Flags())

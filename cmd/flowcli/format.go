@@ -41,7 +41,10 @@ type outputOptions struct {
 	format            string
 	json, ndjson, csv bool
 	separator         string
-	file              fileName
+	// plain says that the command line has the separator; one from a configuration
+	// file holds for text only.
+	plain bool
+	file  fileName
 }
 
 // fileName is the name of a file, which is never empty.
@@ -99,7 +102,7 @@ func (t *outputOptions) flagOf() (flag string, f format, err error) {
 		}
 		add(true, "--format", is)
 	}
-	add(t.separator != "", "--separator", asText)
+	add(t.separator != "" && t.plain, "--separator", asText)
 	if len(given) > 1 && !t.agree() {
 		return "", "", fmt.Errorf("%s and %s exclude each other", given[0], given[1])
 	}
@@ -112,7 +115,7 @@ func (t *outputOptions) flagOf() (flag string, f format, err error) {
 // agree reports whether all flags that are given say the same.
 func (t *outputOptions) agree() bool {
 	said := make(map[format]bool)
-	for f, set := range map[format]bool{asJSON: t.json, asNDJSON: t.ndjson, asCSV: t.csv, asText: t.separator != ""} {
+	for f, set := range map[format]bool{asJSON: t.json, asNDJSON: t.ndjson, asCSV: t.csv, asText: t.separator != "" && t.plain} {
 		if set {
 			said[f] = true
 		}

@@ -61,7 +61,8 @@ func (l *listOptions) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVarP(&l.collect, "collect", "C", nil, "with --top: print the values of these `attributes` in each group")
 	f.StringArrayVarP(&l.sum, "sum", "S", nil, "with --top: rank by the sum of these `attributes` instead of the number of flows")
 	f.BoolVarP(&l.least, "least", "L", false, "with --top: print the smallest groups")
-	f.VarP(&l.mode, "mode", "m", "list flows (`default`), or a line for each pair of hosts: flow_map with the services, talk_map without; flows are merged before --skip and --limit")
+	f.VarP(&l.mode, "mode", "m", "with `mode` flow_map list pairs of hosts with their services, with talk_map without them; flows are merged before --skip and --limit (default: list flows)")
+	f.Lookup("mode").DefValue = "" // said there
 	f.StringArrayVar(&l.fields, "fields", nil, "print these `attributes` of each flow instead; without a value: list the attributes that there are")
 	f.Lookup("fields").NoOptDefVal = showFields
 	f.BoolVarP(&l.timeline, "timeline", "T", false, "print when each flow was active, too: the starts of its slots of time")

@@ -190,7 +190,7 @@ func (o *options) byHour(ctx context.Context, db store.Reader, sel *selection) (
 	}
 	step, err := calendar.PerDay(precision)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; --histogram draws them", err)
 	}
 	found, err := activeIn(ctx, db, sel, step)
 	if err != nil {
@@ -204,7 +204,7 @@ func (o *options) byHour(ctx context.Context, db store.Reader, sel *selection) (
 		}
 		notes = append(notes, text)
 		if step > time.Hour {
-			notes = append(notes, "Slots of the store are "+widthText(step)+" wide: hours within one look alike")
+			notes = append(notes, "Slots of the store are "+calendar.Text(step)+" wide: hours within one look alike")
 		}
 	}
 	hours := make([]string, 24)
@@ -265,7 +265,7 @@ func (o *options) histogram(ctx context.Context, db store.Reader, sel *selection
 	if !fixed {
 		step = precision
 	} else if step%precision != 0 {
-		return nil, usage(fmt.Errorf("--step %v: the slots of the store are %v wide, a step is a multiple of that", widthText(step), widthText(precision)))
+		return nil, usage(fmt.Errorf("--step %s: the slots of the store are %s wide, a step is a multiple of that", calendar.Text(step), calendar.Text(precision)))
 	}
 	for {
 		found, err := activeIn(ctx, db, sel, step)
@@ -282,7 +282,7 @@ func (o *options) histogram(ctx context.Context, db store.Reader, sel *selection
 		}
 		start, values, err := calendar.Series(found, step, span)
 		if err != nil {
-			return nil, usage(fmt.Errorf("--step %v: %w", widthText(step), err))
+			return nil, usage(fmt.Errorf("--step %s: %w", calendar.Text(step), err))
 		}
 		c := &chart.Columns{Axis: "time (" + o.zoneText() + ")", Values: values, Start: start, Step: step, Zone: o.zone}
 		var notes []string
@@ -291,10 +291,10 @@ func (o *options) histogram(ctx context.Context, db store.Reader, sel *selection
 			end := start.Add(time.Duration(len(values)) * step)
 			notes = append(notes, start.In(o.zone).Format(layout)+" to "+end.In(o.zone).Format(layout))
 			if _, offset := start.In(o.zone).Zone(); step > time.Hour && time.Duration(offset)*time.Second%step != 0 {
-				notes = append(notes, "Slots begin at multiples of "+widthText(step)+" in UTC")
+				notes = append(notes, "Slots begin at multiples of "+calendar.Text(step)+" in UTC")
 			}
 		}
-		title := "Flows per " + widthText(step)
+		title := "Flows per " + calendar.Text(step)
 		switch step {
 		case time.Hour:
 			title = "Flows per hour"
@@ -332,20 +332,6 @@ func (o *options) zoneText() string {
 		return "local time"
 	}
 	return o.zone.String()
-}
-
-// widthText returns a width of slots as "15m", "6h" or "2d".
-func widthText(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d%day == 0:
-		return strconv.FormatInt(int64(d/day), 10) + "d"
-	case d%time.Hour == 0:
-		return strconv.FormatInt(int64(d/time.Hour), 10) + "h"
-	case d%time.Minute == 0:
-		return strconv.FormatInt(int64(d/time.Minute), 10) + "m"
-	}
-	return d.String()
 }
 
 // bars draws the groups of --top.

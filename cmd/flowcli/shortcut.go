@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"weir/internal/filter"
+	"weir/internal/flow"
 )
 
 // shortcuts are the flags that stand for filters on one attribute, as IVRE's.
@@ -102,7 +103,10 @@ func (s *shortcuts) filters(opts filter.Options) ([]*filter.Expr, error) {
 
 // check reports a value that the attribute does not take.
 func (c *shortcut) check(clause, value string, opts filter.Options) error {
-	_, err := filter.Parse(clause, opts)
+	e, err := filter.Parse(clause, opts)
+	if err == nil && c.attr == "proto" {
+		return knownProto(c.flag, value, e)
+	}
 	bad := new(filter.SyntaxError)
 	if !errors.As(err, &bad) {
 		return err
@@ -112,6 +116,24 @@ func (c *shortcut) check(clause, value string, opts filter.Options) error {
 		msg += fmt.Sprintf("; several values stand apart: --%s %s", c.flag, apart(value))
 	}
 	return usage(fmt.Errorf("--%s: %s", c.flag, msg))
+}
+
+// knownProto reports a name that no protocol has. A filter may compare with any text;
+// whoever mistypes a name here would see nothing.
+func knownProto(flag, value string, e *filter.Expr) error {
+	_, name, _ := strings.Cut(e.String(), " = ")
+	for n := range 256 {
+		if flow.ProtoLabel(uint8(n)) == name {
+			return nil
+		}
+	}
+	known := ""
+	for _, a := range filter.Attributes() {
+		if a.Name == "proto" {
+			known = strings.Join(a.Values, ", ")
+		}
+	}
+	return usage(fmt.Errorf("--%s %q is no protocol: write a number, or a name as %s", flag, value, known))
 }
 
 // apart returns values that a comma separates with a space instead.

@@ -33,20 +33,23 @@ type waiting struct {
 
 // wait begins to wait; stop must be called.
 func (o *options) wait() *waiting {
-	t := &waiting{began: time.Now(), done: make(chan struct{})}
-	f, ok := o.stderr.(*os.File)
-	if !ok || !term.IsTerminal(f) {
-		return t
+	if f, ok := o.stderr.(*os.File); ok && term.IsTerminal(f) {
+		return newWaiting(f)
 	}
-	t.w = f
-	t.ended.Add(1)
-	go t.show()
+	return newWaiting(nil)
+}
+
+// newWaiting begins to wait, with a line on w unless it is nil.
+func newWaiting(w io.Writer) *waiting {
+	t := &waiting{w: w, began: time.Now(), done: make(chan struct{})}
+	if w != nil {
+		t.ended.Go(t.show)
+	}
 	return t
 }
 
 // show writes the line again and again.
 func (t *waiting) show() {
-	defer t.ended.Done()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {

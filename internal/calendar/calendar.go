@@ -7,6 +7,7 @@ package calendar
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 )
 
@@ -68,7 +69,7 @@ func PerDay(precision time.Duration) (time.Duration, error) {
 		a, b = b, a%b
 	}
 	if precision/a >= 24 {
-		return 0, fmt.Errorf("slots of %v do not tell the hours of a day", precision)
+		return 0, fmt.Errorf("slots of %s do not tell the hours of a day", Text(precision))
 	}
 	return precision / a * time.Hour, nil
 }
@@ -171,7 +172,7 @@ func Series(slots []Slot, width time.Duration, span Span) (time.Time, []float64,
 	}
 	n := int64(to.Sub(from) / width)
 	if n > MaxSeries {
-		return time.Time{}, nil, fmt.Errorf("%d slots of %v are too many for a picture: at most %d", n, width, MaxSeries)
+		return time.Time{}, nil, fmt.Errorf("%d slots of %s are too many for a picture: at most %d", n, Text(width), MaxSeries)
 	}
 	values := make([]float64, n)
 	for _, s := range slots {
@@ -204,4 +205,18 @@ func Step(span time.Duration, precision time.Duration, most int) time.Duration {
 	}
 	times := (span + precision*time.Duration(most) - 1) / (precision * time.Duration(most))
 	return precision * max(times, 1)
+}
+
+// Text returns a width of slots as people write it: "15m", "6h" or "2d".
+func Text(width time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case width%day == 0:
+		return strconv.FormatInt(int64(width/day), 10) + "d"
+	case width%time.Hour == 0:
+		return strconv.FormatInt(int64(width/time.Hour), 10) + "h"
+	case width%time.Minute == 0:
+		return strconv.FormatInt(int64(width/time.Minute), 10) + "m"
+	}
+	return width.String()
 }

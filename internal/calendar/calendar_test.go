@@ -261,3 +261,13 @@ func TestStep(t *testing.T) {
 		}
 	}
 }
+
+func TestText(t *testing.T) {
+	for width, want := range map[time.Duration]string{
+		time.Hour: "1h", 24 * time.Hour: "1d", 48 * time.Hour: "2d", 36 * time.Hour: "36h", 90 * time.Minute: "90m", 90 * time.Second: "1m30s",
+	} {
+		if got := calendar.Text(width); got != want {
+			t.Errorf("Text(%v) = %q, want %q", width, got, want)
+		}
+	}
+}

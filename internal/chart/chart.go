@@ -121,7 +121,7 @@ func (b *Bars) summary() string {
 	}
 	texts := make([]string, 0, 3)
 	for i := range b.Rows[:min(3, len(b.Rows))] {
-		texts = append(texts, term.Escape(b.Rows[i].Label)+" "+term.Number(b.Rows[i].Value))
+		texts = append(texts, legible(b.Rows[i].Label)+" "+term.Number(b.Rows[i].Value))
 	}
 	return term.Number(int64(len(b.Rows))) + " bars, the first: " + strings.Join(texts, ", ") + " " + b.Unit + "."
 }
@@ -143,7 +143,7 @@ func (h *Heat) summary() string {
 // name returns what a column stands for.
 func (c *Columns) name(i int) string {
 	if c.Labels != nil {
-		return term.Escape(c.Labels[i])
+		return legible(c.Labels[i])
 	}
 	return c.Start.Add(time.Duration(i) * c.Step).In(c.Zone).Format("2006-01-02 15:04")
 }
@@ -158,4 +158,20 @@ func (c *Columns) atMost(n int) (values []float64, group int) {
 		values = append(values, max(highest(c.Values[i:min(i+group, len(c.Values))]), 0))
 	}
 	return values, group
+}
+
+// longest is how many characters of a text are looked at: more than any picture has room for.
+const longest = 1000
+
+// legible returns a text without anything that would be acted on, or not be seen. Names from the wire may
+// have a megabyte, of which only the beginning is shown.
+func legible(text string) string {
+	n := 0
+	for i := range text {
+		if n++; n > longest {
+			text = text[:i] + "..."
+			break
+		}
+	}
+	return term.Escape(text)
 }

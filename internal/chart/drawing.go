@@ -13,8 +13,6 @@ import (
 	"golang.org/x/image/font/opentype"
 	"golang.org/x/image/font/sfnt"
 	"golang.org/x/image/math/fixed"
-
-	"weir/internal/term"
 )
 
 // Width and Height are the size of pictures in files; long lists of bars are higher.
@@ -153,7 +151,7 @@ func (d *drawing) has(r rune) bool {
 
 // show returns a text as the file can show it.
 func (d *drawing) show(text string) string {
-	text = term.Escape(text)
+	text = legible(text)
 	if !d.missing {
 		return text
 	}
@@ -184,13 +182,12 @@ func (d *drawing) wide(text string, size int, bold bool) int {
 
 // fit returns a text, escaped, that is at most so wide: cut with an ellipsis where it has to be.
 func (d *drawing) fit(text string, size int, bold bool, width int) string {
-	text = d.show(text)
-	if d.wide(text, size, bold) <= width {
-		return text
-	}
-	runes := []rune(text)
-	// A glyph is at least a fifth as wide as it is high: nobody measures a megabyte.
+	runes := []rune(d.show(text))
+	// Nobody measures a megabyte: a glyph is at least a fifth as wide as it is high.
 	low, high := 0, min(len(runes), 5*width/size)
+	if high == len(runes) && d.wide(string(runes), size, bold) <= width {
+		return string(runes)
+	}
 	for low < high {
 		n := (low + high + 1) / 2
 		if d.wide(string(runes[:n])+"…", size, bold) <= width {

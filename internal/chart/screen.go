@@ -73,7 +73,7 @@ func (s Screen) paint(style, text string) string {
 
 // label returns a text that the terminal shows as it is.
 func (s Screen) label(text string) string {
-	text = term.Escape(text)
+	text = legible(text)
 	if !s.ASCII {
 		return text
 	}

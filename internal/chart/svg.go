@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-
-	"weir/internal/term"
 )
 
 // SVG writes a picture as SVG. Texts stay texts, the picture has a title and a description, and each mark says
@@ -24,7 +22,7 @@ func SVG(w io.Writer, p Picture) error {
 <svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img" aria-labelledby="title desc" font-family="Go, 'Helvetica Neue', Helvetica, Arial, sans-serif" shape-rendering="crispEdges">
 <title id="title">%s</title>
 <desc id="desc">%s</desc>
-`, Width, d.height, xmlText(term.Escape(p.head().Title)), xmlText(description(p)))
+`, Width, d.height, xmlText(legible(p.head().Title)), xmlText(description(p)))
 	for i := range d.shapes {
 		d.shapes[i].writeSVG(b)
 	}
@@ -34,7 +32,7 @@ func SVG(w io.Writer, p Picture) error {
 
 // description says what the picture shows.
 func description(p Picture) string {
-	if note := term.Escape(p.head().Note); note != "" {
+	if note := legible(p.head().Note); note != "" {
 		return note + ". " + p.summary()
 	}
 	return p.summary()
