@@ -153,8 +153,12 @@ func (o *options) selection() (s selection, err error) {
 	}
 	exprs = append([]*filter.Expr{s.filter}, exprs...)
 	s.named = filter.And(exprs...)
-	if !s.after.IsZero() || !s.before.IsZero() {
-		return s, errors.New("--after and --before: the filter language has no windows yet")
+	if text := activeIn(s.after, s.before); text != "" {
+		e, err := filter.Parse(text, opts)
+		if err != nil {
+			return s, fmt.Errorf("--after and --before as the filter %s: %w", text, err)
+		}
+		exprs = append(exprs, e)
 	}
 	s.filter = filter.And(exprs...)
 	return s, nil
@@ -180,15 +184,18 @@ func (o *options) runList(ctx context.Context) error {
 	if err != nil {
 		return usage(err)
 	}
-	if maintain != nil {
-		if o.list.explain {
-			return usage(errors.New("--explain explains questions, and nothing that changes the store"))
-		}
-		return maintain(ctx)
-	}
 	f, err := o.out.wanted()
 	if err != nil {
 		return err
+	}
+	if maintain != nil {
+		switch {
+		case o.list.explain:
+			return usage(errors.New("--explain explains questions, and nothing that changes the store"))
+		case o.out.file != "":
+			return usage(errors.New("--output is for answers, and changing the store has none"))
+		}
+		return maintain(ctx)
 	}
 	if f.picture() && !o.picture.asked() {
 		return usage(fmt.Errorf("--output %s: this answer is a list, not a picture; write it to .txt, .json, .ndjson or .csv", o.out.file))

@@ -22,7 +22,22 @@ type shortcuts struct {
 	tcp, udp            bool
 	port, dport, sport  []string
 	width               slots
-	after, before       string
+	after, before       moment
+}
+
+// moment is the text of a time, which is never empty.
+type moment string
+
+func (m *moment) String() string { return string(*m) }
+func (m *moment) Type() string   { return "time" }
+
+// Set implements pflag.Value.
+func (m *moment) Set(text string) error {
+	if text == "" {
+		return errors.New("the time is empty")
+	}
+	*m = moment(text)
+	return nil
 }
 
 // addFlags adds the flags.
@@ -37,8 +52,8 @@ func (s *shortcuts) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.dport, "dport", nil, "select flows to these `ports` of servers")
 	f.StringArrayVar(&s.port, "port", nil, "the same: `ports` of servers")
 	f.StringArrayVar(&s.sport, "sport", nil, "select flows with one of these `ports` of clients")
-	f.StringVarP(&s.after, "after", "a", "", "select flows that were active after this `time`, by slots: 2024-03-01, '2024-03-01 10:00', seconds since 1970, or -2h")
-	f.StringVarP(&s.before, "before", "b", "", "select flows that were active before this `time`; their counters stay whole")
+	f.VarP(&s.after, "after", "a", "select flows that were active after this `time`, by slots: 2024-03-01, '2024-03-01 10:00', seconds since 1970, or -2h")
+	f.VarP(&s.before, "before", "b", "select flows that were active before this `time`; their counters stay whole")
 	f.Var(&s.width, "precision", "select flows with slots of this width, in `seconds` or as 2h; without a value: print the width")
 	f.Lookup("precision").NoOptDefVal = showSlots
 }
@@ -149,13 +164,14 @@ func quoteFilter(text string) string {
 // window returns the times that --after and --before name; zero times bound nothing.
 func (s *shortcuts) window(opts filter.Options) (after, before time.Time, err error) {
 	for _, end := range []struct {
-		flag, text string
-		to         *time.Time
+		flag string
+		text moment
+		to   *time.Time
 	}{{"after", s.after, &after}, {"before", s.before, &before}} {
 		if end.text == "" {
 			continue
 		}
-		if *end.to, err = filter.ParseTime(end.text, opts); err != nil {
+		if *end.to, err = filter.ParseTime(string(end.text), opts); err != nil {
 			return after, before, usage(fmt.Errorf("--%s: %w", end.flag, err))
 		}
 	}
@@ -163,6 +179,22 @@ func (s *shortcuts) window(opts filter.Options) (after, before time.Time, err er
 		return after, before, usage(fmt.Errorf("--after %s is not before --before %s", s.after, s.before))
 	}
 	return after, before, nil
+}
+
+// activeIn returns the filter on flows of which some slot of time overlaps a window, ""
+// for a window without bounds. One slot has to meet both.
+func activeIn(after, before time.Time) string {
+	var bounds []string
+	if !before.IsZero() {
+		bounds = append(bounds, "start < "+quoteFilter(before.UTC().Format(time.RFC3339Nano)))
+	}
+	if !after.IsZero() {
+		bounds = append(bounds, "end > "+quoteFilter(after.UTC().Format(time.RFC3339Nano)))
+	}
+	if len(bounds) == 0 {
+		return ""
+	}
+	return "times(" + strings.Join(bounds, " AND ") + ")"
 }
 
 // showSlots is the value that --precision has without one.
