@@ -128,6 +128,8 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		"reduce-precision": command.Words("2h", "6h", "1d"), "mode": command.Words(modes()...), "step": command.Words("1h", "6h", "1d"),
 	}
 	maps.Copy(complete, o.out.completions())
+	maps.Copy(complete, o.completeSelection())
+	maps.Copy(complete, completeAttributes())
 	command.CompleteFlags(cmd, complete)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
@@ -167,6 +169,12 @@ func (o *options) complete(cmd *cobra.Command, _ []string) error {
 		return nil
 	}
 	o.out.plain = cmd.Flags().Changed("separator")
+	return o.configure(cmd)
+}
+
+// configure is complete for a command that runs, or that has to know the store to
+// complete a value.
+func (o *options) configure(cmd *cobra.Command) error {
 	// The file may hold keys for the flags of any command.
 	flags := pflag.NewFlagSet("flowcli", pflag.ContinueOnError)
 	flags.AddFlagSet(cmd.Flags())

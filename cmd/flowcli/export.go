@@ -5,10 +5,10 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir/internal/command"
 	"weir/internal/export"
 	"weir/internal/term"
 	"weir/store"
@@ -49,7 +50,11 @@ const exportExamples = `  flowcli export --format graphml -f 'dport = 443' > htt
   flowcli export --output flows.parquet`
 
 // exportOptions are the flags of export.
-type exportOptions struct{ format, mode, output string }
+type exportOptions struct {
+	format string
+	output fileName
+	mode   mode
+}
 
 // exportFormats are the names of the formats, by what files of theirs end with.
 func exportFormats() [][2]string {
@@ -69,15 +74,8 @@ func exportFormatNames() []string {
 	return []string{"graphml", "dot", "json", "csv", "cypher", "parquet"}
 }
 
-// Modes of lists: what a line, or an edge, is.
-const (
-	modeFlows   = "default"
-	modeFlowMap = "flow_map"
-	modeTalkMap = "talk_map"
-)
-
 func (o *options) newExport() *cobra.Command {
-	var x exportOptions
+	x := exportOptions{mode: defaultMode}
 	cmd := &cobra.Command{
 		Use:               "export --format FORMAT [flags]",
 		Short:             "Write the graph of flows for other programs",
@@ -90,13 +88,18 @@ func (o *options) newExport() *cobra.Command {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&x.format, "format", "", "`format`: graphml, dot, json, csv, cypher or parquet (default: what --output ends with)")
-	f.StringVar(&x.output, "output", "", "write to this `file`, which appears when it is complete")
-	f.StringVarP(&x.mode, "mode", "m", modeFlows, "what an edge is: default (a flow), flow_map (a pair of hosts, with the services) or talk_map (a pair)")
-	f.StringArrayVarP(&o.list.flowFilters, "flow-filters", "f", nil, "select flows with these `filters`")
-	f.StringArrayVarP(&o.list.nodeFilters, "node-filters", "n", nil, "the same; IVRE's `filters` on hosts (src.addr, dst.addr, addr)")
+	f.Var(&x.output, "output", "write to this `file`, which is there when it is complete")
+	f.VarP(&x.mode, "mode", "m", "what an edge is: a flow (`default`), or a pair of hosts: flow_map with the services, talk_map without")
+	o.list.addSelection(f)
 	f.IntVarP(&o.list.limit, "limit", "l", 0, "write this `many` edges at most (default: all)")
 	f.IntVar(&o.list.skip, "skip", 0, "leave out this `many` first")
 	f.StringSliceVarP(&o.list.orderBy, "orderby", "o", nil, "sort edges by src, dst, flow or any `attribute` with one value; -attribute: greatest first")
+	complete := map[string]cobra.CompletionFunc{
+		"format": command.Words(exportFormatNames()...), "mode": command.Words(modes()...), "output": command.Files(),
+		"orderby": completeAttributes()["orderby"],
+	}
+	maps.Copy(complete, o.completeSelection())
+	command.CompleteFlags(cmd, complete)
 	return cmd
 }
 
@@ -104,7 +107,7 @@ func (o *options) newExport() *cobra.Command {
 func (x *exportOptions) complete(limit, skip int) error {
 	if x.format == "" {
 		for _, f := range exportFormats() {
-			if strings.EqualFold(filepath.Ext(x.output), f[0]) {
+			if strings.EqualFold(filepath.Ext(string(x.output)), f[0]) {
 				x.format = f[1]
 			}
 		}
@@ -115,9 +118,7 @@ func (x *exportOptions) complete(limit, skip int) error {
 		return errors.New("export needs --format, one of " + names)
 	case !slices.Contains(exportFormatNames(), x.format):
 		return fmt.Errorf("--format %q is none of %s", x.format, names)
-	case x.mode != modeFlows && x.mode != modeFlowMap && x.mode != modeTalkMap:
-		return fmt.Errorf("--mode %q is none of %s, %s, %s", x.mode, modeFlows, modeFlowMap, modeTalkMap)
-	case x.format == "cypher" && x.mode != modeFlows:
+	case x.format == "cypher" && x.mode != defaultMode:
 		return errors.New("--format cypher writes flows: it goes with --mode default alone")
 	case limit < 0:
 		return fmt.Errorf("--limit %d is negative", limit)
@@ -134,16 +135,24 @@ func (o *options) runExport(ctx context.Context, x *exportOptions) error {
 	if f, ok := o.stdout.(*os.File); ok && x.output == "" && x.format == "parquet" && term.IsTerminal(f) {
 		return usage(errors.New("parquet is no text: name a file with --output, or redirect"))
 	}
-	sel, err := o.selection()
+	if o.list.shortcuts.width.show {
+		return usage(errors.New("--precision needs a width here"))
+	}
+	s, err := o.selection()
 	if err != nil {
 		return err
 	}
-	q := o.query(sel)
+	q := o.query(s)
 	q.Times = true
 	return o.withStore(ctx, func(ctx context.Context, db store.Reader) error {
-		return intoFile(o.stdout, x.output, func(w io.Writer) error {
-			return o.export(ctx, db, q, x, w)
-		})
+		write := func(w io.Writer) error {
+			b := bufio.NewWriterSize(w, 64<<10)
+			return errors.Join(o.export(ctx, db, q, x, b), b.Flush())
+		}
+		if x.output == "" || x.output == "-" {
+			return write(o.stdout)
+		}
+		return writeFile(string(x.output), write)
 	})
 }
 
@@ -170,7 +179,7 @@ func (o *options) export(ctx context.Context, db store.Reader, q store.Query, x 
 		p.count(n)
 		return out.Edge(e)
 	}
-	if x.mode == modeFlows {
+	if x.mode == defaultMode {
 		for f, err := range db.Flows(ctx, q) {
 			if err == nil {
 				err = add(export.FlowEdge(f))
@@ -181,7 +190,7 @@ func (o *options) export(ctx context.Context, db store.Reader, q store.Query, x 
 		}
 		return out.finish()
 	}
-	for pair, err := range db.Pairs(ctx, store.PairQuery{Query: q, Services: x.mode == modeFlowMap}) {
+	for pair, err := range db.Pairs(ctx, store.PairQuery{Query: q, Services: x.mode == flowMap}) {
 		if err == nil {
 			err = add(export.PairEdge(pair))
 		}
@@ -195,7 +204,7 @@ func (o *options) export(ctx context.Context, db store.Reader, q store.Query, x 
 // exporter returns what writes the format.
 func (x *exportOptions) exporter(ctx context.Context, db store.Reporter, w io.Writer) (exporter, error) {
 	columns := export.FlowColumns()
-	if x.mode != modeFlows {
+	if x.mode != defaultMode {
 		columns = export.PairColumns()
 	}
 	var format export.Format
@@ -210,7 +219,7 @@ func (x *exportOptions) exporter(ctx context.Context, db store.Reporter, w io.Wr
 		script, err := neo4j.NewScript(w, time.Duration(s.Precision)*time.Second)
 		return &scriptExport{script}, err
 	case "parquet":
-		if x.mode == modeFlows {
+		if x.mode == defaultMode {
 			return &endingExport{export.NewFlowParquet(w)}, nil
 		}
 		return &endingExport{export.NewPairParquet(w)}, nil
@@ -268,33 +277,28 @@ func (s *scriptExport) Close() error  { return nil }
 
 // csvExport writes edges as CSV.
 type csvExport struct {
-	w     *csv.Writer
-	cells []string
+	sheet *csvSheet
+	row   []any
 }
 
 func newCSVExport(w io.Writer, columns []export.Column) (*csvExport, error) {
-	c := &csvExport{w: csv.NewWriter(w), cells: make([]string, len(columns))}
+	names := make([]string, len(columns))
 	for i := range columns {
-		c.cells[i] = columns[i].Name
+		names[i] = columns[i].Name
 	}
-	return c, c.w.Write(c.cells)
+	s, err := newCSVSheet(w, named(names...))
+	return &csvExport{s, make([]any, len(columns))}, err
 }
 
-func (c *csvExport) Edge(e *export.Edge) (err error) {
+func (c *csvExport) Edge(e *export.Edge) error {
 	for i, v := range e.Values {
-		if c.cells[i], err = csvText(listed(v)); err != nil {
-			return err
-		}
+		c.row[i] = listed(v)
 	}
-	return c.w.Write(c.cells)
+	return c.sheet.row(c.row, nil)
 }
 
-func (c *csvExport) finish() error {
-	c.w.Flush()
-	return c.w.Error()
-}
-
-func (c *csvExport) Close() error { return nil }
+func (c *csvExport) finish() error { return c.sheet.end() }
+func (c *csvExport) Close() error  { return nil }
 
 // listed returns a value with lists as csvText takes them, nil for those without values.
 func listed(v any) any {
@@ -321,31 +325,4 @@ func anyList[T any](list []T) any {
 		out[i] = list[i]
 	}
 	return out
-}
-
-// intoFile calls write with a writer to the file with that name, or to w for "". The file
-// appears when all is written; on errors what was there before stays.
-func intoFile(w io.Writer, name string, write func(io.Writer) error) (err error) {
-	if name == "" {
-		b := bufio.NewWriterSize(w, 64<<10)
-		return errors.Join(write(b), b.Flush())
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	b := bufio.NewWriterSize(f, 64<<10)
-	err = errors.Join(write(b), b.Flush(), f.Chmod(0o644), f.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return nil
 }

@@ -44,14 +44,16 @@ func main() {
 // run runs the command and returns its exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	cmd := newCommand(stdin, stdout, stderr)
-	if !completes(args) {
-		args = expandArgs(cmd.Flags(), cmd.PersistentFlags(), args)
+	expand := func(args []string) []string { return expandArgs(cmd.Flags(), cmd.PersistentFlags(), args) }
+	if completes(args) {
+		args = completionArgs(args, expand)
+	} else {
+		args = expand(args)
 	}
 	return report(stderr, command.Execute(cmd, args, command.Streams{In: stdin, Out: stdout, Err: stderr}))
 }
 
-// completes reports whether it is a shell that asks, which wants an answer about
-// the arguments as they are.
+// completes reports whether it is a shell that asks, see completionArgs.
 func completes(args []string) bool {
 	return len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
 }

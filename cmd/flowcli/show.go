@@ -51,12 +51,13 @@ const showLimit = 20
 func (o *options) newShow() *cobra.Command {
 	var s showOptions
 	cmd := &cobra.Command{
-		Use:     "show HOST | SRC PROTO/PORT DST [flags]",
-		Short:   "Print all about a host or a flow",
-		Long:    showHelp,
-		Example: showExamples,
-		Args:    cobra.ArbitraryArgs,
-		RunE:    func(cmd *cobra.Command, args []string) error { return o.runShow(cmd.Context(), args, &s) },
+		Use:               "show HOST | SRC PROTO/PORT DST [flags]",
+		Short:             "Print all about a host or a flow",
+		Long:              showHelp,
+		Example:           showExamples,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: o.completeSubject,
+		RunE:              func(cmd *cobra.Command, args []string) error { return o.runShow(cmd.Context(), args, &s) },
 	}
 	f := cmd.Flags()
 	f.SortFlags = false

@@ -65,6 +65,7 @@ func (o *options) newTail() *cobra.Command {
 	f.IntVar(&o.tail.last, "last", 10, "print this `many` of the connections that ended before")
 	f.BoolVar(&o.tail.once, "once", false, "print only these and end")
 	f.BoolVar(&o.tail.wait, "wait", false, "wait for the store where there is none yet")
+	command.CompleteFlags(cmd, map[string]cobra.CompletionFunc{"flow-filters": o.completeFilter, "node-filters": o.completeFilter})
 	return cmd
 }
 
