@@ -17,6 +17,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/spf13/cobra"
+
 	"weir/internal/command/commandtest"
 	"weir/internal/flow"
 	"weir/store/lake"
@@ -241,6 +243,13 @@ func hostileCommands() []hostileCommand {
 		{args: []string{"show", "10.9.9.2", "-j"}, check: validJSON},
 		{args: []string{"show", "10.0.0.0", "tcp/1", "10.9.9.0"}},
 		{args: []string{"show", "10.0.0.33", "tcp/4", "10.9.9.5", "-j"}, check: validJSON},
+		{args: []string{"__complete", "-f", "meta.dns.query = "}},
+		{args: []string{"__complete", "-f", "meta.http.uri = "}},
+		{args: []string{"__complete", "-f", "service = "}},
+		{args: []string{"__complete", "-f", "sensor = \"\x1b"}, few: true},
+		{args: []string{"--fields", "meta.http.uri", "meta.dns.answers", "--ndjson"}, check: validLines},
+		{args: []string{"--fields", "meta.ssl.server_name", "-s", "|"}},
+		{args: []string{"-c", "-f", "meta.dns.query = \"\x1b[31m\u202e\"", "--explain"}},
 		{args: []string{"-m", "flow_map"}, check: columns(11)},
 		{args: []string{"--flow-daily"}, check: columns(2)},
 		{args: []string{"status"}},
@@ -299,6 +308,10 @@ func (c *hostileCommand) run(t *testing.T, store string) {
 	t.Helper()
 	file := ""
 	args := append([]string{"--store", store, "--tz", "UTC"}, c.args...)
+	if len(c.args) > 0 && c.args[0] == cobra.ShellCompRequestCmd {
+		t.Setenv("WEIR_STORE", store)
+		args = c.args
+	}
 	for i, a := range args {
 		if name, ok := strings.CutPrefix(a, "FILE"); ok {
 			file = filepath.Join(t.TempDir(), "out"+name)
