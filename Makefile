@@ -35,6 +35,12 @@ setup:
 build: setup ## Build the two programs into bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
+.PHONY: man
+man: build ## Write the manual pages into bin/man/
+	@mkdir -p bin/man
+	bin/flowcli man --dir bin/man
+	bin/sensor man --dir bin/man
+
 .PHONY: demo
 demo: build ## Read a capture and show answers (CAPTURE=x.pcap: yours)
 	@scripts/demo "$(CAPTURE)"

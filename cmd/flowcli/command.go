@@ -134,8 +134,27 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
-	cmd.AddCommand(o.newSQL(), o.newCypher(), o.newStatus(), o.newTail(), o.newLoad(), o.newCheck(), o.newCompact(), o.newExpire(), o.newExport(), o.newShow())
+	cmd.AddCommand(o.newSQL(), o.newCypher(), o.newStatus(), o.newTail(), o.newLoad(), o.newCheck(), o.newCompact(), o.newExpire(), o.newExport(), o.newShow(),
+		command.NewMan(manual()))
 	return cmd
+}
+
+// manual returns what the manual pages have besides the help.
+func manual() command.Manual {
+	return command.Manual{
+		ExitCodes: exitCodes,
+		Environment: [][2]string{
+			{"WEIR_STORE", "the store where --store is not given; likewise WEIR_TZ and others for every flag that does not make a single question"},
+			{"WEIR_CONFIG", "the configuration file"},
+			{config.PasswordVariable, "the password of Neo4j"},
+			{"TMPDIR", "where export keeps edges until all hosts are known"},
+		},
+		Files: [][2]string{
+			{"/etc/weir/weir.toml, ~/.config/weir/weir.toml", "configuration: a key for each flag, at the top or in the table flowcli"},
+			{"/var/lib/weir, ~/.local/share/weir", "the lake that is asked by default, as root and as another user"},
+			{"/var/lib/weir-spool, ~/.local/share/weir-spool", "what waits to be sent to a Neo4j database"},
+		},
+	}
 }
 
 // noArgs refuses arguments that belong to no flag.
@@ -158,7 +177,7 @@ func perRun() []string {
 		"collect", "sum", "least", "node-filters", "flow-filters", "last", "once", "wait", "repair", "before", "older-than",
 		"max-size", "dry-run", "yes", "all", "quiet", "write",
 		"host", "net", "src", "dst", "proto", "tcp", "udp", "port", "dport", "sport", "after", "precision", "mode", "fields",
-		"timeline", "flow-daily", "plot", "heatmap", "histogram", "step", "explain", "format", "json", "ndjson", "csv", "output",
+		"timeline", "flow-daily", "plot", "heatmap", "histogram", "step", "explain", "format", "json", "ndjson", "csv", "output", "dir",
 	}
 }
 

@@ -89,7 +89,7 @@ func (o *options) newExport() *cobra.Command {
 	f.SortFlags = false
 	f.StringVar(&x.format, "format", "", "`format`: graphml, dot, json, csv, cypher or parquet (default: what --output ends with)")
 	f.Var(&x.output, "output", "write to this `file`, which is there when it is complete")
-	f.VarP(&x.mode, "mode", "m", "what an edge is: a flow (`default`), or a pair of hosts: flow_map with the services, talk_map without")
+	f.VarP(&x.mode, "mode", "m", "what an edge is, by `mode`: default, a flow; flow_map, a pair of hosts with the services; talk_map, a pair without")
 	o.list.addSelection(f)
 	f.IntVarP(&o.list.limit, "limit", "l", 0, "write this `many` edges at most (default: all)")
 	f.IntVar(&o.list.skip, "skip", 0, "leave out this `many` first")

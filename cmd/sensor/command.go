@@ -160,7 +160,25 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	})
 	cmd.SetVersionTemplate("sensor {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
+	cmd.AddCommand(command.NewMan(manual()))
 	return cmd
+}
+
+// manual returns what the manual page has besides the help.
+func manual() command.Manual {
+	return command.Manual{
+		ExitCodes: exitCodes,
+		Environment: [][2]string{
+			{"WEIR_STORE", "the store where --store is not given; likewise WEIR_METRICS and others for every flag that does not make a single run"},
+			{"WEIR_CONFIG", "the configuration file"},
+			{config.PasswordVariable, "the password of Neo4j"},
+		},
+		Files: [][2]string{
+			{"/etc/weir/weir.toml, ~/.config/weir/weir.toml", "configuration: a key for each flag, at the top or in the table sensor"},
+			{"/var/lib/weir, ~/.local/share/weir", "the lake that is written by default, as root and as another user"},
+			{"/var/lib/weir-spool, ~/.local/share/weir-spool", "what waits to be sent to a Neo4j database"},
+		},
+	}
 }
 
 // complete fills in what environment and configuration file say, and checks what
