@@ -199,6 +199,9 @@ func TestSameOutput(t *testing.T) {
 		{"--host", "0.0.0.0/0", "--proto", "udp", "icmp"},
 		{"--port", "53", "80", "443", "--csv"},
 		{"--top", "proto", "dport", "--csv"},
+		{"-c", "-a", "2000-01-01", "-b", "now"},
+		{"-c", "-b", "2000-01-01"},
+		{"--flow-daily", "-a", "2000-01-01 10:00"},
 		{"--top", "dport", "-C", "src.addr", "-S", "csbytes", "--ndjson", "-L"},
 		{"-j", "-t", "meta.http.status_code", "-C", "src.addr", "meta.http.host"},
 		{"-t", "dport", "-f", "proto = tcp", "-s", ";"},
@@ -220,6 +223,40 @@ func TestSameOutput(t *testing.T) {
 				t.Error("nothing to compare")
 			}
 		})
+	}
+}
+
+// TestSameErrors makes sure that both stores refuse the same, and explain what they would
+// run without an answer.
+func TestSameErrors(t *testing.T) {
+	path := exampleLake(t)
+	uri := emptyServer(t)
+	loadLake(t, uri, path)
+	for _, store := range []struct{ location, language string }{{path, "SELECT"}, {uri, "MATCH"}} {
+		for _, args := range [][]string{
+			{"-o", "nosuch"},
+			{"-o", "-sports"},
+			{"--fields", "src", "nosuch"},
+			{"--top", "nosuch"},
+			{"--top", "dport", "-C", "nosuch"},
+			{"--top", "dport", "-S", "proto"},
+			{"-m", "talk_map", "-o", "dport"},
+			{"-m", "flow_map", "-o", "nosuch"},
+		} {
+			out, msg, code := flowcli(t, append([]string{"--store", store.location}, args...)...)
+			if code != 2 || out != "" || !strings.Contains(msg, ": expected one of ") {
+				t.Errorf("%q on %s: exit code %d, %q, %s, want wrong usage and what is known", args, store.location, code, out, msg)
+			}
+		}
+		for _, args := range [][]string{
+			{}, {"-T"}, {"-c"}, {"--fields", "src", "sports"}, {"--top", "proto", "-C", "dport"}, {"-m", "flow_map"}, {"-c", "-m", "talk_map"}, {"--flow-daily"},
+		} {
+			out, msg, code := flowcli(t, append([]string{"--store", store.location, "--explain", "-j", "--port", "53"}, args...)...)
+			var list []struct{ Text string }
+			if err := json.Unmarshal([]byte(out), &list); code != 0 || err != nil || len(list) == 0 || !strings.Contains(list[0].Text, store.language) {
+				t.Errorf("%q on %s: exit code %d, %v, %s, %s, want a statement", args, store.location, code, err, out, msg)
+			}
+		}
 	}
 }
 
