@@ -85,18 +85,22 @@ type drawing struct {
 // draw answers with the picture that the flags ask for, or with its values where the format is one for programs.
 func (o *options) draw(ctx context.Context, db store.Reader, out *output, sel selection, q store.Query) error {
 	s := o.screen()
+	forPeople := out.format == asText && !out.style.plain
 	var d *drawing
 	var err error
 	switch {
 	case o.picture.histogram:
-		most := 240
-		if out.format == asText {
+		most := calendar.MaxSeries // for programs
+		switch {
+		case out.format.picture():
+			most = 240
+		case forPeople:
 			most = s.Width - 8 // its axis has labels of five characters, mostly
 		}
 		d, err = o.histogram(ctx, db, &sel, most)
 	case o.picture.heatmap || len(o.list.top) == 0:
 		d, err = o.byHour(ctx, db, &sel)
-	case !out.format.picture() && (out.format != asText || out.style.plain):
+	case !out.format.picture() && !forPeople:
 		return o.printTop(ctx, db, out, q)
 	default:
 		d, err = o.bars(ctx, db, &sel, q)
@@ -109,7 +113,7 @@ func (o *options) draw(ctx context.Context, db store.Reader, out *output, sel se
 		return chart.SVG(out.w, d.picture)
 	case out.format == asPNG:
 		return chart.PNG(out.w, d.picture)
-	case out.format == asText && !out.style.plain:
+	case forPeople:
 		return chart.Text(out.w, d.picture, s)
 	}
 	list, err := out.sheet(d.columns)

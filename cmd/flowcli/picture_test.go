@@ -4,12 +4,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"image/png"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +23,7 @@ import (
 	"weir/internal/command/commandtest"
 	"weir/internal/flow"
 	"weir/internal/term"
+	"weir/store"
 	"weir/store/lake"
 )
 
@@ -153,6 +156,155 @@ func TestPictureTerminal(t *testing.T) {
 			}
 			if widest > tc.width || widest < tc.width-24 {
 				t.Errorf("the widest line has %d columns, want %d:\n%s", widest, tc.width, text)
+			}
+		})
+	}
+}
+
+// clock is a store with slots of some width, in which one flow was active at some times.
+type clock struct {
+	store.Reader
+	precision time.Duration
+	active    []time.Time
+	asked     []store.TimelineQuery
+}
+
+func (c *clock) Status(context.Context) (*store.Status, error) {
+	return &store.Status{Precision: int64(c.precision / time.Second)}, nil
+}
+
+func (c *clock) Timeline(_ context.Context, q store.TimelineQuery) (out []store.TimelineSlot, err error) {
+	c.asked = append(c.asked, q)
+	if q.Step%c.precision != 0 {
+		return nil, store.ErrPrecision
+	}
+	for _, t := range c.active {
+		slot := t.Truncate(q.Step)
+		if !q.After.IsZero() && !slot.Add(q.Step).After(q.After) || !q.Before.IsZero() && !slot.Before(q.Before) {
+			continue
+		}
+		if len(out) == 0 || !out[len(out)-1].Start.Equal(slot) {
+			out = append(out, store.TimelineSlot{Start: slot, Flows: 1})
+		}
+	}
+	return out, nil
+}
+
+// TestPictureSlots draws from stores whose slots are narrow and wide, and windows of time.
+func TestPictureSlots(t *testing.T) {
+	at := func(text string) time.Time {
+		t.Helper()
+		out, err := time.Parse("2006-01-02 15:04", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	noon, next := at("2026-03-02 12:10"), at("2026-03-03 12:10")
+	for _, tc := range []struct {
+		name      string
+		precision time.Duration
+		picture   pictureOptions
+		sel       selection
+		steps     []time.Duration // that are asked for
+		want      string          // CSV, or the error
+	}{
+		{
+			"hours of minutes", time.Minute,
+			pictureOptions{plot: true},
+			selection{},
+			[]time.Duration{time.Hour},
+			"12,1",
+		},
+		{
+			"hours of wide slots", 6 * time.Hour,
+			pictureOptions{plot: true},
+			selection{},
+			[]time.Duration{6 * time.Hour},
+			"12,1 13,1 14,1 15,1 16,1 17,1",
+		},
+		{
+			"hours of slots that no hour is a multiple of", 40 * time.Minute,
+			pictureOptions{plot: true},
+			selection{},
+			[]time.Duration{2 * time.Hour},
+			"12,1 13,1",
+		},
+		{
+			"hours of days", 24 * time.Hour,
+			pictureOptions{plot: true},
+			selection{},
+			nil, "slots of 1d do not tell the hours of a day; --histogram draws them",
+		},
+		{
+			"all time", time.Minute,
+			pictureOptions{histogram: true},
+			selection{},
+			[]time.Duration{time.Minute},
+			"2026-03-02T12:10:00Z,1 2026-03-03T12:10:00Z,1",
+		},
+		{
+			"all time, wider than asked first", time.Second,
+			pictureOptions{histogram: true},
+			selection{after: at("2026-03-01 00:00")},
+			[]time.Duration{time.Second, 5 * time.Second},
+			"2026-03-02T12:10:00Z,1 2026-03-03T12:10:00Z,1",
+		},
+		{
+			"a window", time.Hour,
+			pictureOptions{histogram: true, step: precision(6 * time.Hour)},
+			selection{after: at("2026-03-03 00:00"), before: at("2026-03-04 00:00")},
+			[]time.Duration{6 * time.Hour},
+			"2026-03-03T12:00:00Z,1",
+		},
+		{
+			"a window that has nothing", time.Hour,
+			pictureOptions{histogram: true},
+			selection{after: at("2026-04-03 00:00"), before: at("2026-04-04 00:00")},
+			[]time.Duration{time.Hour},
+			"",
+		},
+		{
+			"a window of forty years", time.Hour,
+			pictureOptions{histogram: true, step: precision(time.Hour)},
+			selection{after: at("1986-03-03 00:00")},
+			[]time.Duration{time.Hour},
+			"--step 1h: 350653 slots of 1h are too many for a picture: at most 100000",
+		},
+		{
+			"a step between slots", time.Hour,
+			pictureOptions{histogram: true, step: precision(90 * time.Minute)},
+			selection{},
+			nil, "--step 90m: the slots of the store are 1h wide, a step is a multiple of that",
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			db := &clock{precision: tc.precision, active: []time.Time{noon, next}}
+			o := &options{picture: tc.picture, zone: time.UTC, stdout: io.Discard}
+			var b bytes.Buffer
+			err := o.draw(t.Context(), db, &output{w: &b, format: asCSV, line: new(waiting)}, tc.sel, store.Query{})
+			// Values that are zero are left out.
+			var got []string
+			for line := range strings.Lines(b.String()) {
+				if line = strings.TrimSpace(line); !strings.HasSuffix(line, ",0") && !strings.HasSuffix(line, ",flows") {
+					got = append(got, line)
+				}
+			}
+			if err != nil {
+				got = append(got, err.Error())
+			}
+			if text := strings.Join(got, " "); text != tc.want {
+				t.Errorf("draws %q, want %q", text, tc.want)
+			}
+			var steps []time.Duration
+			for _, q := range db.asked {
+				steps = append(steps, q.Step)
+				if !q.After.Equal(tc.sel.after) || !q.Before.Equal(tc.sel.before) {
+					t.Errorf("asks from %v to %v", q.After, q.Before)
+				}
+			}
+			if !slices.Equal(steps, tc.steps) {
+				t.Errorf("asks for slots of %v, want %v", steps, tc.steps)
 			}
 		})
 	}
