@@ -119,8 +119,6 @@ func fieldsSQL(c *condition, q store.Query, list []*attribute) (string, error) {
 		c.times = c.times || times
 		return c.flows() + " " + show + "flows" + joins.String() + " ORDER BY " + order + c.page(q.Skip, q.Limit), nil
 	}
-	text := c.flows() + ", page AS MATERIALIZED (SELECT " + flowKey + " FROM flows ORDER BY " + order +
-		c.page(q.Skip, q.Limit) + ") "
-	return text + show + "(" + flowsOf(c.schema, c.layers, times, true, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")") +
+	return c.flowPage(&q, order) + " " + show + "(" + flowsOf(c.schema, c.layers, times, true, onPage()) +
 		") AS flows" + joins.String() + " ORDER BY " + order, nil
 }

@@ -117,11 +117,9 @@ func flowsSQL(c *condition, q store.Query) (string, error) {
 		return text + " SELECT flows.* EXCLUDE (" + exclude + ")" + columns + " FROM flows" + joins +
 			" ORDER BY " + order + c.page(q.Skip, q.Limit), nil
 	}
-	text, cut := c.flows(), c.page(q.Skip, q.Limit)
 	columns, joins := shownIntel(c, q, ofPage)
-	return text + ", page AS MATERIALIZED (SELECT " + flowKey + " FROM flows ORDER BY " + order + cut + ") " +
-		"SELECT flows.* EXCLUDE (src_bin, dst_bin)" + columns + " FROM (" +
-		flowsOf(c.schema, c.layers, q.Times, true, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")") +
+	return c.flowPage(&q, order) + " SELECT flows.* EXCLUDE (src_bin, dst_bin)" + columns + " FROM (" +
+		flowsOf(c.schema, c.layers, q.Times, true, onPage()) +
 		") AS flows" + joins + " ORDER BY " + order, nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
+	"strings"
 
 	"weir/internal/filter"
 	"weir/store"
@@ -132,4 +134,46 @@ func scanned[T any](rows *sql.Rows, scan func(*sql.Rows) (T, error), yield func(
 		n++
 	}
 	return n, rows.Err()
+}
+
+// keysOnly reports whether a sort needs nothing but the keys of flows.
+func keysOnly(orders []store.Order) bool {
+	return !slices.ContainsFunc(orders, func(o store.Order) bool {
+		known, err := attributes().OrderBy(o.Attr)
+		return o.Attr != "flow" && (err != nil || !attributeOf(known).ofKey())
+	})
+}
+
+// keys returns the query of the distinct values of columns of the keys of flows, for a
+// filter that depends on these alone. It puts no flows together.
+func (c *condition) keys(columns string) string {
+	tables := c.layers.rollups()
+	if c.layers.rest {
+		tables = append(tables, restTable)
+	}
+	for i, table := range tables {
+		tables[i] = "SELECT " + columns + " FROM " + c.schema + "." + table + " AS conn"
+		if c.rows != "" {
+			tables[i] += " WHERE " + c.rows
+		}
+	}
+	return "SELECT DISTINCT * FROM (" + strings.Join(tables, " UNION ALL ") + ")"
+}
+
+// flowPage returns the WITH clause that makes "page" of the keys of a page of flows.
+func (c *condition) flowPage(q *store.Query, order string) string {
+	const page = "page AS MATERIALIZED (SELECT " + flowKey + ", src_bin FROM "
+	if c.groups == "" && !c.layers.apart && keysOnly(q.OrderBy) {
+		return "WITH " + page + "(" + c.keys(flowKey+", src_bin, dst_bin") + ") ORDER BY " + order + c.page(q.Skip, q.Limit) + ")"
+	}
+	return c.flows() + ", " + page + "flows ORDER BY " + order + c.page(q.Skip, q.Limit) + ")"
+}
+
+// nearPage is a condition on connections that all those of the page fulfill. Roll-ups are
+// in the order of src, so that little is read where the page is, too.
+const nearPage = "conn.src_bin >= (SELECT min(src_bin) FROM page) AND conn.src_bin <= (SELECT max(src_bin) FROM page)"
+
+// onPage is the condition that a row conn is of a flow of the page.
+func onPage() string {
+	return nearPage + " AND EXISTS (FROM page WHERE " + sameFlow("page", "conn") + ")"
 }

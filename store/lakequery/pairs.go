@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"weir/store"
@@ -96,23 +97,34 @@ func pairsSQL(c *condition, q store.PairQuery) (string, error) {
 		}
 		return "SELECT " + strings.Join(list, ", ") + " FROM flows GROUP BY src, dst"
 	}
-	switch {
-	case !q.Services && !q.Times || q.Limit == 0:
+	byKey := c.groups == "" && pairKeysOnly(q.OrderBy)
+	if q.Limit == 0 || !byKey && !q.Services && !q.Times {
 		c.times = c.times || q.Times
 		text := c.flows()
 		return text + " SELECT * EXCLUDE (src_bin, dst_bin) FROM (" + pairs(sums, lists, bins) + ") ORDER BY " + order +
 			c.page(q.Skip, q.Limit), nil
 	}
-	text := c.flows() + ", page AS MATERIALIZED (SELECT src, dst FROM (" + pairs(sums, bins) + ") ORDER BY " +
-		order + c.page(q.Skip, q.Limit) + ")"
+	const page = "page AS MATERIALIZED (SELECT src, dst, src_bin FROM ("
+	text := ""
+	if byKey {
+		text = "WITH " + page + c.keys("src, dst, src_bin, dst_bin")
+	} else {
+		text = c.flows() + ", " + page + pairs(sums, bins)
+	}
+	text += ") ORDER BY " + order + c.page(q.Skip, q.Limit) + ") "
 	gathered := *c
 	gathered.times = c.times || q.Times
-	gathered.rows = "EXISTS (FROM page WHERE page.src = conn.src AND page.dst = conn.dst)"
-	if c.rows != "" {
-		gathered.rows += " AND " + c.rows
-	}
-	return text + " SELECT * EXCLUDE (src_bin, dst_bin) FROM (" + gathered.flows() + " " + pairs(sums, lists, bins) +
+	gathered.rows = and(nearPage, "EXISTS (FROM page WHERE page.src = conn.src AND page.dst = conn.dst)", c.rows)
+	return text + "SELECT * EXCLUDE (src_bin, dst_bin) FROM (" + gathered.flows() + " " + pairs(sums, lists, bins) +
 		") ORDER BY " + order, nil
+}
+
+// pairKeysOnly reports whether a sort, which is a right one, needs nothing but the hosts.
+func pairKeysOnly(orders []store.Order) bool {
+	return !slices.ContainsFunc(orders, func(o store.Order) bool {
+		name, _ := store.PairOrder(o.Attr)
+		return name != "src.addr" && name != "dst.addr"
+	})
 }
 
 // scanPair reads a row of pairsSQL.

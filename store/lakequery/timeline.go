@@ -142,7 +142,7 @@ func timelineSQL(c *condition, m *lake.Manifest, q store.TimelineQuery) (string,
 		}
 		a := attributeOf(known)
 		list = append(list, a)
-		ofKey = ofKey && slices.Contains(strings.Split(flowKey, ", "), strings.Trim(a.sql, `"`))
+		ofKey = ofKey && a.ofKey()
 	}
 	if ofKey && (c.groups == "" || !c.layers.apart) {
 		return keyTimelineSQL(c, m, w, list), nil
@@ -231,7 +231,7 @@ func (w window) rows(c *condition) string {
 		terms = append(terms, "(lastseen >= "+first+" OR firstseen >= "+first+")")
 	}
 	if w.before != nil {
-		terms = append(terms, "firstseen < "+c.arg(time.UnixMicro(*w.before).UTC()))
+		terms = append(terms, "firstseen < "+c.arg(time.UnixMicro(floor(*w.before-1, w.step)+w.step).UTC()))
 	}
 	return and(terms...)
 }
