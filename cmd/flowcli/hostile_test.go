@@ -17,6 +17,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/spf13/cobra"
+
 	"weir/internal/command/commandtest"
 	"weir/internal/flow"
 	"weir/store/lake"
@@ -178,6 +180,35 @@ func validXML(out []byte) error {
 	}
 }
 
+// quoted checks that a line of text in a language is balanced: what it quotes with these
+// characters ends, with a backslash before each of them within.
+func quoted(out []byte, quotes string) error {
+	for line := range strings.Lines(string(out)) {
+		open := rune(0)
+		escaped := false
+		for _, r := range line {
+			switch {
+			case escaped:
+				escaped = false
+			case open != 0 && r == '\\':
+				escaped = true
+			case open == r:
+				open = 0
+			case open == 0 && strings.ContainsRune(quotes, r):
+				open = r
+			}
+		}
+		if open != 0 {
+			return fmt.Errorf("a string does not end: %.300q", line)
+		}
+	}
+	return nil
+}
+
+// validDOT and validCypher check that no name ends the string that it is in.
+func validDOT(out []byte) error    { return quoted(out, "\"") }
+func validCypher(out []byte) error { return quoted(out, "'\"`") }
+
 // hostileCommands returns the commands of both kinds of store.
 func hostileCommands() []hostileCommand {
 	return []hostileCommand{
@@ -197,6 +228,30 @@ func hostileCommands() []hostileCommand {
 		{args: []string{"--top", "meta.http.user_agent", "meta.http.uri", "-l", "1000", "-C", "meta.ssl.server_name", "sensor"}, check: columns(3)},
 		{args: []string{"--top", "dst.addr", "-l", "1000", "-C", "meta.dns.answers", "-j"}, check: validJSON},
 		{args: []string{"-f", "meta.dns(query =~ .*\\x1b.*)"}, check: columns(10), few: true},
+		{args: []string{"--top", "meta.dns.query", "-l", "1000", "--plot"}},
+		{args: []string{"--top", "meta.dns.query", "-l", "1000", "--plot", "--output", "FILE.svg"}, check: validXML},
+		{args: []string{"--top", "meta.dns.query", "-l", "1000", "--plot", "--output", "FILE.txt"}},
+		{args: []string{"--plot", "--output", "FILE.svg"}, check: validXML, few: true},
+		{args: []string{"export", "--format", "graphml"}, check: validXML},
+		{args: []string{"export", "--format", "dot"}, check: validDOT},
+		{args: []string{"export", "--format", "json"}, check: validJSON},
+		{args: []string{"export", "--format", "csv"}, check: validCSV},
+		{args: []string{"export", "--format", "cypher"}, check: validCypher},
+		{args: []string{"export", "--format", "csv", "-m", "flow_map"}, check: validCSV},
+		{args: []string{"export", "--format", "graphml", "-m", "talk_map"}, check: validXML},
+		{args: []string{"show", "10.9.9.0", "-l", "1000"}},
+		{args: []string{"show", "10.9.9.2", "-j"}, check: validJSON},
+		{args: []string{"show", "10.0.0.0", "tcp/1", "10.9.9.0"}},
+		{args: []string{"show", "10.0.0.33", "tcp/4", "10.9.9.5", "-j"}, check: validJSON},
+		{args: []string{"__complete", "-f", "meta.dns.query = "}},
+		{args: []string{"__complete", "-f", "meta.http.uri = "}},
+		{args: []string{"__complete", "-f", "service = "}},
+		{args: []string{"__complete", "-f", "sensor = \"\x1b"}, few: true},
+		{args: []string{"--fields", "meta.http.uri", "meta.dns.answers", "--ndjson"}, check: validLines},
+		{args: []string{"--fields", "meta.ssl.server_name", "-s", "|"}},
+		{args: []string{"-c", "-f", "meta.dns.query = \"\x1b[31m\u202e\"", "--explain"}},
+		{args: []string{"-m", "flow_map"}, check: columns(11)},
+		{args: []string{"--flow-daily"}, check: columns(2)},
 		{args: []string{"status"}},
 		{args: []string{"status", "-j"}, check: validJSON},
 	}
@@ -253,6 +308,10 @@ func (c *hostileCommand) run(t *testing.T, store string) {
 	t.Helper()
 	file := ""
 	args := append([]string{"--store", store, "--tz", "UTC"}, c.args...)
+	if len(c.args) > 0 && c.args[0] == cobra.ShellCompRequestCmd {
+		t.Setenv("WEIR_STORE", store)
+		args = c.args
+	}
 	for i, a := range args {
 		if name, ok := strings.CutPrefix(a, "FILE"); ok {
 			file = filepath.Join(t.TempDir(), "out"+name)

@@ -21,6 +21,7 @@ import (
 const (
 	needsNetwork = "listens to a network interface, as root"
 	needsGraph   = "runs in TestNeo4jPageCommands"
+	needsOther   = "hands its output to a program that need not be here"
 	needsRest    = "names a command or some of its flags, and is no whole command"
 )
 
@@ -64,12 +65,17 @@ func notRun() map[string]string {
 			`flowcli load --store neo4j://neo4j@localhost:7687 /var/lib/weir`,
 			`sensor -r x.pcap --store neo4j://neo4j@graph:7687/neo4j`,
 		},
+		needsOther: {
+			`flowcli export --format cypher | cypher-shell -a neo4j://graph -u neo4j`,
+		},
 		needsRest: {
 			`flowcli --reduce-precision`,
 			`flowcli cypher "MATCH …"`,
 			`flowcli cypher`,
 			`flowcli load`,
 			`flowcli expire`,
+			`flowcli export`,
+			`flowcli show`,
 			`flowcli sql`,
 			`sensor --metrics ADDR`,
 			`sensor --replace`,
@@ -260,7 +266,13 @@ func (p *scene) addInputs(t *testing.T) {
 
 // runnable returns a command with what the scene has in place of names out in the world.
 func (p *scene) runnable(command, uri string) string {
-	replace := []string{"/data/weir", "lake", "/var/lib/weir", "lake", "/var/log/weir", "logs", "~/weir", "lake"}
+	replace := []string{
+		"10.0.0.1 tcp/80 10.0.0.2", "192.168.10.21 tcp/80 203.0.113.10",
+		"10.0.0.1 | tcp/80 | 10.0.0.2", "192.168.10.21 | tcp/80 | 203.0.113.10",
+		"fe80::1 icmp/135 ff02::1", "192.168.10.10 icmp/8 192.168.10.1",
+		"show 10.0.0.1", "show 192.168.10.60", "show 2001:db8::2", "show 192.168.10.60",
+		"/data/weir", "lake", "/var/lib/weir", "lake", "/var/log/weir", "logs", "~/weir", "lake",
+	}
 	if uri != "" {
 		for _, graph := range []string{
 			"neo4j://neo4j@graph:7687/neo4j", "neo4j://neo4j@graph:7687", "neo4j://neo4j@graph",
@@ -343,7 +355,7 @@ func TestNeo4jPageCommands(t *testing.T) {
 func checkFlags(t *testing.T, command, sensorHelp string) {
 	t.Helper()
 	at := ours.FindStringIndex(command + " ")
-	text := withoutQuotes(command[min(at[1], len(command)):])
+	text, _, _ := strings.Cut(withoutQuotes(command[min(at[1], len(command)):]), "|")
 	words := strings.Fields(text)
 	has := func(flag string) bool {
 		return regexp.MustCompile(`(?m)^ +(-\w, )?` + regexp.QuoteMeta(flag) + `\b|^ +` + regexp.QuoteMeta(flag) + `, `).MatchString(sensorHelp)

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -67,10 +68,10 @@ func optionsTables() string {
 			fmt.Fprintf(&b, "\n%s\n\n| option | value | |\n|---|---|---|\n%s", title, rows.String())
 		}
 	}
-	table("`flowcli`:", root.LocalNonPersistentFlags())
+	table("`flowcli`:", root.Flags())
 	for _, c := range root.Commands() {
 		if c.Name() != "help" && c.Name() != "completion" {
-			table("`"+c.CommandPath()+"`: "+first(c), c.LocalNonPersistentFlags())
+			table("`"+c.CommandPath()+"`: "+first(c), c.Flags())
 		}
 	}
 	table("All commands:", root.PersistentFlags())
@@ -92,8 +93,26 @@ func TestFlowcliPageCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range subcommands() {
-		if !strings.Contains(string(page), "$ flowcli "+name) && name != "load" && name != "help" {
+		if !regexp.MustCompile(`(?m)^\$ flowcli (--store \S+ )?` + name + `\b`).Match(page) {
 			t.Errorf("docs/flowcli.md does not show flowcli %s", name)
 		}
+	}
+}
+
+// TestIVREPage checks that every defect in the page has its part of the script, and the other way around.
+func TestIVREPage(t *testing.T) {
+	numbers := func(name, pattern string) (found []string) {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(data), -1) {
+			found = append(found, m[1])
+		}
+		return found
+	}
+	page, script := numbers(pageFile("docs/ivre.md"), `(?m)^\| (\d+) \|`), numbers("testdata/script/ivre.txtar", `(?m)^# (\d+): `)
+	if diff := cmp.Diff(page, script); diff != "" || len(page) < 15 {
+		t.Errorf("%d defects in docs/ivre.md (-page +script):\n%s", len(page), diff)
 	}
 }

@@ -35,7 +35,7 @@ var officeSample = sync.OnceValues(func() (dir string, err error) {
 	if out, err := exec.Command("go", "build", "-o", sensor, "../sensor").CombinedOutput(); err != nil {
 		return dir, fmt.Errorf("build the sensor: %w\n%s", err, out)
 	}
-	if _, err := traffic.WriteFile(filepath.Join(dir, "office.pcap"), traffic.Spec{Scenario: traffic.Demo}); err != nil {
+	if _, err := traffic.WriteFile(filepath.Join(dir, "office.pcap"), traffic.Spec{Scenario: traffic.Demo, Seed: 1}); err != nil {
 		return dir, err
 	}
 	read := exec.Command(sensor, "-r", "office.pcap", "--sensor", "office", "--store", "lake")
@@ -118,7 +118,7 @@ func newScene(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	p.env = []string{
-		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + home, "TZ=UTC", "LC_ALL=C.UTF-8", "TERM=dumb", "WEIR_STORE=lake",
+		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + home, "TZ=UTC", "LC_ALL=C.UTF-8", "TERM=xterm", "WEIR_STORE=lake", "WEIR_TZ=UTC",
 	}
 	return p
 }

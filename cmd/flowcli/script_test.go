@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 		"mklake":  makeLake,
 		"mklive":  makeLive,
 		"mkwide":  makeWide,
+		"mkspan":  makeSpan,
 		"mktimes": makeTimes,
 	})
 }
@@ -130,6 +131,37 @@ func publishLive(path string, n int) error {
 		}
 	}
 	return w.Commit(lake.Final{})
+}
+
+// makeSpan adds a flow that is active in three hours to a store: mkspan STORE.
+func makeSpan() {
+	if err := fillSpan(os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, "mkspan:", err)
+		os.Exit(1)
+	}
+}
+
+func fillSpan(path string) error {
+	l, err := lake.Open(path, lake.Config{Create: true, Version: "test"})
+	if err != nil {
+		return err
+	}
+	w, err := l.Begin(lake.Import{ID: "span", Sensor: "eth0", Source: "capture", Inputs: []lake.Input{{Name: "span.pcap", Sum: "span", Size: 1}}})
+	if err != nil {
+		return err
+	}
+	b := new(flow.ConnBatch)
+	b.Add(&flow.Connection{
+		Tuple: flow.Tuple{
+			UID: 1, Src: flow.Addr4([4]byte{10, 0, 0, 1}), Dst: flow.Addr4([4]byte{10, 0, 0, 2}),
+			Sport: 40_000, Dport: 502, Proto: flow.TCP,
+		},
+		First: 1_763_892_900e9, Last: 1_763_901_900e9, CSPkts: 5, CSBytes: 700, SCPkts: 5, SCBytes: 700, Count: 1, State: flow.SF, End: flow.EndDetected,
+	})
+	if err := w.Connections(b); err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	return w.Commit(lake.Final{Packets: 10})
 }
 
 // makeWide adds an import of many flows to a store: mkwide STORE NUMBER.

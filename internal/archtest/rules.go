@@ -71,7 +71,8 @@ func Weir() *Rules {
 			},
 			"cmd/flowcli": {
 				"web", "internal/importer", "store", "store/lake", "store/lakequery", "store/neo4j", "internal/filter",
-				"internal/flow", "internal/calendar", "internal/chart", "internal/command", "internal/config", "internal/export", "internal/telemetry", "internal/term",
+				"internal/flow", "internal/calendar", "internal/chart", "internal/command", "internal/config", "internal/export",
+				"internal/telemetry", "internal/term",
 			},
 			// Test support.
 			"store/lake/laketest":          {"store/lake", "internal/flow"},

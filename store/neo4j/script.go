@@ -250,7 +250,7 @@ func literalText(b *strings.Builder, text string) {
 			b.WriteRune(r)
 		case r == 'u' && i > 0 && text[i-1] == '\\':
 			b.WriteString("'+'u")
-		case r < 0x7f && r >= ' ' || r > 0x7f && unicode.IsPrint(r):
+		case r < 0x7f && r >= ' ' || r > 0x7f && drawn(r):
 			b.WriteRune(r)
 		case r > 0xffff:
 			fmt.Fprintf(b, `\u%04x\u%04x`, 0xd800+(r-0x10000)>>10, 0xdc00+(r-0x10000)&0x3ff)
@@ -259,4 +259,10 @@ func literalText(b *strings.Builder, text string) {
 		}
 	}
 	b.WriteByte('\'')
+}
+
+// drawn reports whether something is drawn for r, by itself: marks sit upon other characters, and
+// fillers are invisible.
+func drawn(r rune) bool {
+	return unicode.In(r, unicode.L, unicode.N, unicode.P, unicode.S) && r != '\u2800' && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
 }
