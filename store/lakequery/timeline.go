@@ -124,10 +124,14 @@ func timelineSQL(c *condition, q store.TimelineQuery) (string, error) {
 		names, sorted = append(names, f), append(sorted, f+" NULLS LAST")
 	}
 	c.times = true
-	slots := "list_distinct(list_transform(flows.times, lambda t: " + w.slot("epoch_us(t)") + "))"
+	// The times of a flow are distinct slots of the lake's width: only wider ones fall together.
+	slots, slot := "flows.times", "epoch_us(at)"
+	if w.step != lake.SlotWidth.Microseconds() {
+		slots, slot = "list_distinct(list_transform(flows.times, lambda t: "+w.slot("epoch_us(t)")+"))", "at"
+	}
 	text := c.flows() + " SELECT " + strings.Join(append([]string{"slot", "count(*) AS flows"}, names...), ", ") +
-		" FROM (SELECT " + strings.Join(append(fields, "unnest("+slots+") AS slot"), ", ") +
-		" FROM flows" + grouped.String() + ") WHERE " + w.where(c, "slot") +
+		" FROM (SELECT *, " + slot + " AS slot FROM (SELECT " + strings.Join(append(fields, "unnest("+slots+") AS at"), ", ") +
+		" FROM flows" + grouped.String() + ")) WHERE " + w.where(c, "slot") +
 		" GROUP BY " + strings.Join(append([]string{"slot"}, names...), ", ") +
 		" ORDER BY " + strings.Join(append([]string{"slot", "flows DESC"}, sorted...), ", ")
 	return text, nil
