@@ -125,12 +125,12 @@ func timelineSQL(c *condition, q store.TimelineQuery) (string, error) {
 	}
 	c.times = true
 	// The times of a flow are distinct slots of the lake's width: only wider ones fall together.
-	slots, slot := "flows.times", "epoch_us(at)"
+	slots, slot := "flows.times", "epoch_us(begun)"
 	if w.step != lake.SlotWidth.Microseconds() {
-		slots, slot = "list_distinct(list_transform(flows.times, lambda t: "+w.slot("epoch_us(t)")+"))", "at"
+		slots, slot = "list_distinct(list_transform(flows.times, lambda t: "+w.slot("epoch_us(t)")+"))", "begun"
 	}
 	text := c.flows() + " SELECT " + strings.Join(append([]string{"slot", "count(*) AS flows"}, names...), ", ") +
-		" FROM (SELECT *, " + slot + " AS slot FROM (SELECT " + strings.Join(append(fields, "unnest("+slots+") AS at"), ", ") +
+		" FROM (SELECT *, " + slot + " AS slot FROM (SELECT " + strings.Join(append(fields, "unnest("+slots+") AS begun"), ", ") +
 		" FROM flows" + grouped.String() + ")) WHERE " + w.where(c, "slot") +
 		" GROUP BY " + strings.Join(append([]string{"slot"}, names...), ", ") +
 		" ORDER BY " + strings.Join(append([]string{"slot", "flows DESC"}, sorted...), ", ")
