@@ -45,15 +45,15 @@ type speedQuestion struct {
 // for which connections or days must be put together.
 func speedFilters() (keys, intel, sums []string) {
 	return []string{
-			"dport = 443", "dport > 10000", "addr = 10.0.3.0/24", "addr = 10.1.0.0/16", "src.addr = 10.0.1.0/24 AND proto = tcp",
-			"addr = 2001:db8::/32", "addr =~ .*7$", "NOT dport IN (53, 80, 443)",
-		}, []string{
-			"meta.query =~ .*google.*", "meta.query =~ ^h1.*example$", "meta.host =~ .*example.*", "meta.ssl", "LEN meta.query > 1",
-		}, []string{
-			"csbytes > 1M", "count > 100 AND scbytes > csbytes", "duration > 1d", "firstseen > 2026-03-05 AND cspkts > 10",
-			"LEN sports = 1", "LEN sports > 20", "ANY sports < 1024", "ALL sports > 40000", "sports = 40000", "NONE sports < 33000",
-			"ALL conn_state = S0", "conn_state = REJ", "ONE conn_state = SF", "service = dns", "csbytes > 100k OR LEN sports = 1",
-		}
+		"dport = 443", "dport > 10000", "addr = 10.0.3.0/24", "addr = 10.1.0.0/16", "src.addr = 10.0.1.0/24 AND proto = tcp",
+		"addr = 2001:db8::/32", "addr =~ .*7$", "NOT dport IN (53, 80, 443)",
+	}, []string{
+		"meta.query =~ .*google.*", "meta.query =~ ^h1.*example$", "meta.host =~ .*example.*", "meta.ssl", "LEN meta.query > 1",
+	}, []string{
+		"csbytes > 1M", "count > 100 AND scbytes > csbytes", "duration > 1d", "firstseen > 2026-03-05 AND cspkts > 10",
+		"LEN sports = 1", "LEN sports > 20", "ANY sports < 1024", "ALL sports > 40000", "sports = 40000", "NONE sports < 33000",
+		"ALL conn_state = S0", "conn_state = REJ", "ONE conn_state = SF", "service = dns", "csbytes > 100k OR LEN sports = 1",
+	}
 }
 
 func speedQuestions(t *testing.T) []speedQuestion {
