@@ -75,6 +75,11 @@ type DB struct {
 	// retries counts transactions that were tried again.
 	retries atomic.Int64
 
+	// fewFlows is fewFlows, but in tests.
+	fewFlows int64
+	// notes gets the queries of questions, which are not run; nil runs them.
+	notes *notes
+
 	// checked says that the server's version and the database's schema are known to
 	// be right; checking holds a token while nobody finds out. Waiting for it ends
 	// with the waiter's context, which a mutex does not care for.
@@ -136,7 +141,7 @@ func newDB(uri string, cfg Config) (*DB, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &DB{where: where, cfg: cfg, log: cfg.Logger, checking: make(chan struct{}, 1)} // one finds out
+	d := &DB{fewFlows: fewFlows, where: where, cfg: cfg, log: cfg.Logger, checking: make(chan struct{}, 1)} // one finds out
 	d.checking <- struct{}{}
 	if where.routing() {
 		d.bookmarks = neo4j.NewBookmarkManager(neo4j.BookmarkManagerConfig{})
