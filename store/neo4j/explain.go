@@ -51,7 +51,7 @@ func (d *DB) Explain(ctx context.Context, ask func(store.Reader) error) ([]store
 		return nil, fmt.Errorf("explain: %w", err)
 	}
 	e := explained{&DB{
-		driver: d.driver, where: d.where, cfg: d.cfg, log: d.log, bookmarks: d.bookmarks, checking: d.checking,
+		fewFlows: d.fewFlows, driver: d.driver, where: d.where, cfg: d.cfg, log: d.log, bookmarks: d.bookmarks, checking: d.checking,
 		notes: new(notes),
 	}}
 	e.checked.Store(true)

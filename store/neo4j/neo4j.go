@@ -75,6 +75,8 @@ type DB struct {
 	// retries counts transactions that were tried again.
 	retries atomic.Int64
 
+	// fewFlows is fewFlows, but in tests.
+	fewFlows int64
 	// notes gets the queries of questions, which are not run; nil runs them.
 	notes *notes
 
@@ -139,7 +141,7 @@ func newDB(uri string, cfg Config) (*DB, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &DB{where: where, cfg: cfg, log: cfg.Logger, checking: make(chan struct{}, 1)} // one finds out
+	d := &DB{fewFlows: fewFlows, where: where, cfg: cfg, log: cfg.Logger, checking: make(chan struct{}, 1)} // one finds out
 	d.checking <- struct{}{}
 	if where.routing() {
 		d.bookmarks = neo4j.NewBookmarkManager(neo4j.BookmarkManagerConfig{})

@@ -346,30 +346,3 @@ func (s *scanner) texts() (out []string) {
 	}
 	return out
 }
-
-// countAll counts everything without looking at it.
-const countAll = `CALL () { MATCH (h:Host) WHERE EXISTS { (h)-[:SEND]->() } RETURN count(h) AS clients }
-CALL () { MATCH (h:Host) WHERE EXISTS { (h)<-[:TO]-() } RETURN count(h) AS servers }
-CALL () { MATCH (f:Flow) RETURN count(f) AS flows }
-RETURN clients, servers, flows`
-
-// Counts implements store.Counter.
-func (d *DB) Counts(ctx context.Context, sq store.Query) (n store.Counts, err error) {
-	q, err := ask(sq.Filter)
-	if err != nil {
-		return n, fmt.Errorf("count flows: %w", err)
-	}
-	text := q.begin() + " RETURN count(DISTINCT src), count(DISTINCT dst), count(*)"
-	if sq.Filter == nil {
-		text = countAll
-	}
-	err = d.answer(ctx, q, text, func(r *neo4j.Record) error {
-		s := scanner{values: r.Values}
-		n.Clients, n.Servers, n.Flows = s.number(), s.number(), s.number()
-		return s.err
-	})
-	if err != nil {
-		return store.Counts{}, fmt.Errorf("count flows: %w", err)
-	}
-	return n, nil
-}
