@@ -274,11 +274,12 @@ func (p *scene) runnable(command, uri string) string {
 		"/data/weir", "lake", "/var/lib/weir", "lake", "/var/log/weir", "logs", "~/weir", "lake",
 	}
 	if uri != "" {
+		// The longest first: the others are the beginning of it.
 		for _, graph := range []string{
 			"neo4j://neo4j@graph:7687/neo4j", "neo4j://neo4j@graph:7687", "neo4j://neo4j@graph",
 			"neo4j://neo4j@localhost:7687", "neo4j://neo4j@127.0.0.1:7687",
 		} {
-			replace = append([]string{graph, uri}, replace...)
+			replace = append(replace, graph, uri)
 		}
 		replace = append(replace, " --password-file ~/.neo4j", "")
 	}
