@@ -37,11 +37,12 @@ func newChecker(ctx context.Context, r store.Reader, name string, d *Data, repor
 func Check(ctx context.Context, r store.Reader, name string, d *Data, report func(format string, args ...any)) {
 	c := newChecker(ctx, r, name, d, report)
 	c.status(d)
+	c.explains()
+	c.questions()
 	c.orders()
 	c.pages()
 	c.someFilters()
 	c.ranks()
-	c.questions()
 }
 
 // parse reads a filter of the suite itself; "" is none.

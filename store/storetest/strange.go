@@ -113,6 +113,17 @@ func Strange() *Data {
 	// Intel of a flow that no connection tells of, and of a protocol without ports.
 	lone := *c
 	lone.Dst = addr("10.99.99.99")
+	// Intel about hosts, one of which has no flow, in several spellings.
+	for _, in := range []filter.Intel{
+		Known(flow.DNS, map[int]any{flow.DNSQuery: "many", flow.DNSTransID: 1, flow.DNSAnswers: []string{"10.0.0.1", "2001:DB8:0::1", "1.2.3.4", "1.2.3.4"}}),
+		Known(flow.DNS, map[int]any{flow.DNSQuery: "many", flow.DNSTransID: 2, flow.DNSAnswers: []string{"10.0.0.1", "2001:DB8:0::1", "1.2.3.4", "1.2.3.4"}}),
+		Known(flow.DNS, map[int]any{flow.DNSQuery: "1.0.0.10.In-Addr.ARPA", flow.DNSQTypeName: "PTR", flow.DNSAnswers: []string{"fe80::1%eth0", "010.0.0.1", "x"}}),
+		Known(flow.DNS, map[int]any{flow.DNSQuery: "1.0.0.10.in-addr.arpa", flow.DNSQTypeName: "A", flow.DNSAnswers: []string{"::ffff:1.2.3.4"}}),
+	} {
+		learn(c, in)
+		d.Intel[len(d.Intel)-1].Tuple.Dst = lone.Dst
+		learn(c, in)
+	}
 	learn(&lone, Known(flow.DNS, map[int]any{flow.DNSQuery: "alone"}))
 	// It is all that is known of its time.
 	d.Intel[len(d.Intel)-1].TS = 4102444800e9 + 24*3600e9
