@@ -39,6 +39,10 @@ build: setup ## Build the two programs into bin/
 demo: build ## Read a capture and show answers (CAPTURE=x.pcap: yours)
 	@scripts/demo "$(CAPTURE)"
 
+.PHONY: lake
+lake: setup ## Make a lake of generated connections (DIR=new, CONNS=10000000, LAKEFLAGS=-days=7)
+	@$(GO) run ./store/lake/laketest/gen -o "$(DIR)" -conns $(or $(CONNS),1000000) $(LAKEFLAGS)
+
 .PHONY: neo4j
 neo4j: ## Start a Neo4j server in the background and say how to reach it
 	@scripts/setup neo4j

@@ -71,6 +71,7 @@ func Weir() *Rules {
 			},
 			// Test support.
 			"store/lake/laketest":          {"store/lake", "internal/flow"},
+			"store/lake/laketest/gen":      {"store/lake", "store/lake/laketest"},
 			"internal/command/commandtest": nil,
 			"internal/archtest":            nil,
 			"internal/traffic":             nil,
@@ -83,7 +84,7 @@ func Weir() *Rules {
 		// What was stored is looked at with lakequery.
 		TestSupport: []string{
 			"internal/command/commandtest", "internal/traffic", "internal/nettest", "internal/neo4jtest", "store/storetest",
-			"store/lakequery", "store/lake/laketest",
+			"store/lakequery", "store/lake/laketest", "store/lake/laketest/gen",
 		},
 		Modules: map[string]Users{
 			"github.com/google/gopacket":                {Packages: []string{"capture"}},

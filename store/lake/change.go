@@ -36,6 +36,33 @@ func (m *Manifest) removeParts(gone func(*Part) bool) []Part {
 			m.Parts[i].Rollup = ""
 		}
 	}
+	return append(old, m.removeWeeks(old)...)
+}
+
+// removeWeeks takes out the roll-ups of weeks that other parts, which have left, belonged
+// to, and returns their parts.
+func (m *Manifest) removeWeeks(left []Part) (old []Part) {
+	stale := make(map[string]bool)
+	for i := range left {
+		if left[i].Week != "" {
+			stale[left[i].Week] = true
+		}
+	}
+	if len(stale) == 0 {
+		return nil
+	}
+	m.Parts = slices.DeleteFunc(m.Parts, func(p Part) bool {
+		drop := p.Kind == WeekTable && stale[p.Week]
+		if drop {
+			old = append(old, p)
+		}
+		return drop
+	})
+	for i := range m.Parts {
+		if stale[m.Parts[i].Week] {
+			m.Parts[i].Week = ""
+		}
+	}
 	return old
 }
 
@@ -147,6 +174,7 @@ func (l *Lake) swap(dir string, old, also, parts []Part, change func(*Manifest))
 				names[old[i].Path] = true
 			}
 			m.Parts = slices.DeleteFunc(m.Parts, func(p Part) bool { return names[p.Path] })
+			old = append(slices.Clip(old), m.removeWeeks(old)...)
 			m.Parts = append(m.Parts, parts...)
 			if change != nil {
 				change(m)

@@ -52,7 +52,10 @@ type CompactStats struct {
 	Rows, Before, After int64
 	// Rollups is how many days were rolled up, Covered how many rows of
 	// connections, RollupRows to how many, and RollupBytes their size.
-	Rollups                          int
+	Rollups int
+	// Weeks is how many weeks were rolled up, WeekRows to how many rows, and WeekBytes their size.
+	Weeks                            int
+	WeekRows, WeekBytes              int64
 	Covered, RollupRows, RollupBytes int64
 	// Superseded counts merges and roll-ups that were given up since a part left
 	// the store meanwhile.
@@ -161,6 +164,14 @@ func (c *compactor) run(ctx context.Context) (err error) {
 	}
 	for _, day := range c.planRollups(m, time.Now()) {
 		if err := c.rollup(ctx, day); err != nil {
+			return err
+		}
+	}
+	if m, err = c.lake.Manifest(); err != nil {
+		return err
+	}
+	for _, week := range c.planWeeks(m, time.Now()) {
+		if err := c.rollupWeek(ctx, week); err != nil {
 			return err
 		}
 	}
@@ -524,7 +535,7 @@ func (c *compactor) copyRows(ctx context.Context, p *partWriter, r *partReader) 
 // tableOf returns a table as it was when parts had a schema, nil if there is
 // none of that name.
 func tableOf(name string, schema int) *Table {
-	for _, t := range append(Tables(), Rollup()) {
+	for _, t := range append(Tables(), Rollup(), WeekRollup()) {
 		if t.Name == name {
 			if schema < t.Schema {
 				t.Schema = schema

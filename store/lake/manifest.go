@@ -74,6 +74,9 @@ type Part struct {
 	// part belongs to. A roll-up covers all rows of the conn parts that name it,
 	// and only these.
 	Rollup string `json:"rollup,omitempty"`
+	// Week is the id of the roll-up of a week that covers a part of a day's roll-up, or that
+	// a part belongs to, in the same way.
+	Week string `json:"week,omitempty"`
 }
 
 // Import is one source that was read into the store.

@@ -86,7 +86,7 @@ func (l *Lake) repair(ctx context.Context, r *Report) error {
 				aside = append(aside, p.Path)
 			}
 			switch {
-			case bad[p.Path] && p.Kind == RollupTable:
+			case bad[p.Path] && IsRollup(p.Kind):
 				r.Mended = append(r.Mended, Problem{p.Path, "the roll-up is dropped, the next compaction makes it again"})
 			case bad[p.Path]:
 				r.Lost = append(r.Lost, lossOf(m, p))

@@ -227,14 +227,17 @@ func (m *Manifest) days() []ExpiredDay {
 		p := &m.Parts[i]
 		d := byDay[p.Day]
 		if d == nil {
-			d = &ExpiredDay{Day: p.Day, Newest: time.UnixMicro(p.MaxTS).UTC()}
+			d = &ExpiredDay{Day: p.Day}
 			byDay[p.Day] = d
 		}
 		d.Parts++
 		d.Rows += p.Rows
 		d.Connections += p.Conns
 		d.Bytes += p.Bytes
-		if t := time.UnixMicro(p.MaxTS).UTC(); t.After(d.Newest) {
+		if p.Kind == WeekTable {
+			continue // it tells of later days, too, and goes with the first one
+		}
+		if t := time.UnixMicro(p.MaxTS).UTC(); d.Newest.IsZero() || t.After(d.Newest) {
 			d.Newest = t
 		}
 	}

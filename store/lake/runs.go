@@ -78,19 +78,36 @@ func (r *runs) each(yield func(*flowRow) error) error {
 }
 
 func (r *runs) merge(names []string, yield func(*flowRow) error) (err error) {
-	h := &runHeap{texts: r.texts}
+	var files []*os.File
 	defer func() {
-		for _, run := range h.all {
-			err = errors.Join(err, run.file.Close(), os.Remove(run.file.Name()))
+		for _, f := range files {
+			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
 		}
 	}()
+	var sources []rowSource
 	for _, name := range names {
 		f, err := os.Open(name)
 		if err != nil {
 			return err
 		}
-		run := &openRun{file: f, in: bufio.NewReaderSize(f, runBuffer)}
-		h.all = append(h.all, run)
+		files = append(files, f)
+		sources = append(sources, &runFile{file: f, in: bufio.NewReaderSize(f, runBuffer)})
+	}
+	return mergeRows(r.texts, r.stop, sources, yield)
+}
+
+// rowSource yields flows in order.
+type rowSource interface {
+	// next fills in the next flow; io.EOF is the end.
+	next(row *flowRow) error
+}
+
+// mergeRows calls yield with every flow of all sources, in order, those of several
+// merged. stop says why to give up. The row is valid during the call.
+func mergeRows(t *texts, stop func() error, sources []rowSource, yield func(*flowRow) error) error {
+	h := &runHeap{texts: t}
+	for _, source := range sources {
+		run := &openRun{source: source}
 		switch err := run.next(); err {
 		case nil:
 			h.runs = append(h.runs, run)
@@ -103,7 +120,7 @@ func (r *runs) merge(names []string, yield func(*flowRow) error) (err error) {
 	var row flowRow
 	for n := 0; len(h.runs) > 0; n++ {
 		if n%stopEvery == 0 {
-			if err := r.stop(); err != nil {
+			if err := stop(); err != nil {
 				return err
 			}
 		}
@@ -138,16 +155,14 @@ func (r *runs) merge(names []string, yield func(*flowRow) error) (err error) {
 	return nil
 }
 
-// openRun is a run that is read, at one of its flows.
-type openRun struct {
+// runFile reads a run.
+type runFile struct {
 	file   *os.File
 	in     *bufio.Reader
 	record []byte
-	row    flowRow
 }
 
-// next reads the next flow; io.EOF is the end.
-func (o *openRun) next() error {
+func (o *runFile) next(row *flowRow) error {
 	n, err := binary.ReadUvarint(o.in)
 	if err != nil {
 		return err
@@ -159,15 +174,22 @@ func (o *openRun) next() error {
 	if _, err := io.ReadFull(o.in, o.record); err != nil {
 		return fmt.Errorf("read %s: %w", o.file.Name(), io.ErrUnexpectedEOF)
 	}
-	o.row.decode(o.record)
+	row.decode(o.record)
 	return nil
 }
+
+// openRun is a source that is read, at one of its flows.
+type openRun struct {
+	source rowSource
+	row    flowRow
+}
+
+func (o *openRun) next() error { return o.source.next(&o.row) }
 
 // runHeap is the runs with the least flow first; it implements heap.Interface.
 type runHeap struct {
 	texts *texts
 	runs  []*openRun
-	all   []*openRun
 }
 
 func (h *runHeap) Len() int { return len(h.runs) }

@@ -15,6 +15,9 @@ const ConnTable = "conn"
 // RollupTable is the name of the table of roll-ups, see Rollup.
 const RollupTable = "flow_day"
 
+// WeekTable is the name of the table of the roll-ups of weeks, see WeekRollup.
+const WeekTable = "flow_week"
+
 // ColumnType is the type of a column's values, the same for every engine that
 // reads the parts.
 type ColumnType uint8
@@ -181,6 +184,14 @@ func Rollup() Table {
 		{Name: "time_counts", Type: Int64List},
 	}}
 }
+
+// WeekRollup returns the table of roll-ups of weeks: the flows of closed days of the same week,
+// a row for a flow, made of the roll-ups of these days, which stay. Where all of a lake lies in
+// one week nothing has to be put together to answer questions about flows.
+func WeekRollup() Table { return Table{Name: WeekTable, Columns: Rollup().Columns} }
+
+// IsRollup reports whether a table is made of the rows of others.
+func IsRollup(kind string) bool { return kind == RollupTable || kind == WeekTable }
 
 // IntelColumns returns the columns of the table of a kind of intel: whose
 // connection it was seen in, and the attributes of the kind that are stored.

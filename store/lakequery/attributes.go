@@ -4,6 +4,8 @@ package lakequery
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"weir/internal/filter"
 	"weir/store"
@@ -60,6 +62,11 @@ func attributeOf(a *store.Attribute) *attribute {
 		b.sql = ident(a.Name)
 	}
 	return b
+}
+
+// ofKey reports whether it is a part of the flow's key.
+func (a *attribute) ofKey() bool {
+	return a.table == "" && slices.Contains(strings.Split(flowKey, ", "), strings.Trim(a.sql, `"`))
 }
 
 // attributes returns what queries can name.

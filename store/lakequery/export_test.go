@@ -31,3 +31,16 @@ func (d *DB) QueryAfter(ctx context.Context, before func(), text string) (a, b i
 	}
 	return a, b, err
 }
+
+// Run runs a statement as questions do, and returns how many rows it has.
+func (d *DB) Run(ctx context.Context, text string, args ...any) (n int, err error) {
+	rows, err := d.query(ctx, text, args...)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		n++
+	}
+	return n, rows.Err()
+}

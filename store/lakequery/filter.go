@@ -15,18 +15,11 @@ import (
 type condition struct {
 	rows, groups string
 	args         []any
-	// schema has the views, rolled says that roll-ups take the place of the
-	// connections they cover.
+	// schema has the views, layers are those of them that flows are made of.
 	schema string
-	rolled bool
+	layers layers
 	// times says that the column times is needed.
 	times bool
-}
-
-// condition translates a filter for the snapshot. Should another one replace it
-// before the query runs, the answer is right all the same.
-func (d *DB) condition(e *filter.Expr) (*condition, error) {
-	return conditionOn(rawSchema, d.snapshot(), e)
 }
 
 // conditionOn translates a filter for a manifest whose views are in a schema.
@@ -40,7 +33,7 @@ func conditionOn(schema string, m *lake.Manifest, e *filter.Expr) (*condition, e
 	}
 	c := &condition{
 		rows: sql.Rows.Text, groups: sql.Groups.Text, args: sql.Args(),
-		schema: schema, rolled: rolled(m), times: sql.Times,
+		schema: schema, layers: layersOf(m), times: sql.Times,
 	}
 	for _, text := range []*string{&c.rows, &c.groups} {
 		if *text == "TRUE" {
@@ -59,7 +52,7 @@ func (c *condition) arg(v any) string {
 // flows returns the WITH clause that makes "flows" of the flows selected, with
 // the columns that sorts and joins need, and times where it is needed.
 func (c *condition) flows() string {
-	all := flowsOf(c.schema, c.rolled, c.times, c.rows, "any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin")
+	all := flowsOf(c.schema, c.layers, c.times, true, c.rows)
 	if c.groups == "" {
 		return "WITH flows AS (" + all + ")"
 	}

@@ -9,7 +9,9 @@ import (
 	"iter"
 	"net/netip"
 	"strings"
+	"time"
 
+	"weir/internal/flow"
 	"weir/store"
 	"weir/store/lake"
 )
@@ -55,31 +57,34 @@ func (d *DB) Flows(ctx context.Context, q store.Query) iter.Seq2[*store.Flow, er
 
 // flows yields flows until yield returns false.
 func (d *DB) flows(ctx context.Context, q store.Query, yield func(*store.Flow, error) bool) error {
-	if !d.fits(q.Limit) && !d.fits(d.connRows()) {
-		return d.flowPages(ctx, q, yield)
+	rows := d.pageFlows
+	if q.Intel != 0 {
+		rows = max(1, rows/intelRows)
 	}
-	c, err := d.condition(q.Filter)
-	if err != nil {
-		return err
-	}
-	text, err := flowsSQL(c, q)
-	if err != nil {
-		return err
-	}
-	rows, err := d.query(ctx, text, c.args...)
-	if err != nil {
-		return err
-	}
-	_, err = scanFlows(rows, yield)
-	return err
+	scan := func(rows *sql.Rows) (*store.Flow, error) { return scanFlow(rows, &q) }
+	return d.inPages(ctx, q, rows, func(r *relations, page store.Query) (int, error) {
+		c, err := r.condition(q.Filter)
+		if err != nil {
+			return 0, err
+		}
+		text, err := flowsSQL(c, page)
+		if err != nil {
+			return 0, err
+		}
+		rows, err := r.query(ctx, text, c.args...)
+		if err != nil {
+			return 0, err
+		}
+		return scanned(rows, scan, yield)
+	})
 }
 
-// fits reports whether so many flows can be gathered at once: the lists of
-// their ports and so on stay in memory, while all else can spill into files.
-func (d *DB) fits(flows int) bool { return flows > 0 && flows <= d.pageFlows }
+// intelRows is how many times as large a flow is with its intel.
+const intelRows = 8
 
 // flowBytes is about what DuckDB holds for a flow with its lists, rounded up
-// for flows of many connections.
+// for flows of many connections. The lists stay in memory, while all else can spill
+// into files.
 const flowBytes = 4 << 10
 
 // connRows returns the number of connections of the snapshot.
@@ -93,83 +98,6 @@ func (d *DB) connRows() int {
 	return int(rows)
 }
 
-// flowPages yields flows page by page, all from one snapshot.
-func (d *DB) flowPages(ctx context.Context, q store.Query, yield func(*store.Flow, error) bool) error {
-	for tries := 1; ; tries++ {
-		started := false
-		p, err := d.pin(ctx)
-		if err != nil {
-			return err
-		}
-		err = p.flows(ctx, q, func(f *store.Flow, err error) bool {
-			started = true
-			return yield(f, err)
-		})
-		p.release()
-		if cerr := ctx.Err(); err != nil && cerr != nil {
-			return cerr
-		}
-		if err == nil || started || !isIO(err) || tries == maxTries {
-			return d.explain(ctx, err)
-		}
-		// Parts are gone for good.
-		if err := d.Refresh(ctx); err != nil {
-			return err
-		}
-		if d.snapshot() == p.manifest {
-			return d.explain(ctx, err)
-		}
-	}
-}
-
-// flows yields the flows of a snapshot.
-func (p *pinned) flows(ctx context.Context, q store.Query, yield func(*store.Flow, error) bool) error {
-	for left := q.Limit; ; {
-		page := q
-		page.Limit = p.db.pageFlows
-		if q.Limit > 0 {
-			page.Limit = min(page.Limit, left)
-		}
-		c, err := conditionOn(p.schema, p.manifest, q.Filter)
-		if err != nil {
-			return err
-		}
-		text, err := flowsSQL(c, page)
-		if err != nil {
-			return err
-		}
-		rows, err := p.query(ctx, text, c.args...)
-		if err != nil {
-			return err
-		}
-		n, err := scanFlows(rows, yield)
-		if err != nil || n < page.Limit {
-			return err
-		}
-		q.Skip += n
-		if left -= n; left == 0 {
-			return nil
-		}
-	}
-}
-
-// scanFlows yields the flows of a result and returns how many it had, fewer if
-// yield returned false.
-func scanFlows(rows *sql.Rows, yield func(*store.Flow, error) bool) (n int, err error) {
-	defer func() { _ = rows.Close() }() // Err tells what went wrong
-	for rows.Next() {
-		f, err := scanFlow(rows)
-		if err != nil {
-			return n, err
-		}
-		if !yield(f, nil) {
-			return n, nil
-		}
-		n++
-	}
-	return n, rows.Err()
-}
-
 // flowsSQL returns the query that lists flows. Where a page is wanted, it
 // chooses the page's keys with what the filter and the sort need, and gathers
 // everything else for those flows only.
@@ -178,20 +106,29 @@ func flowsSQL(c *condition, q store.Query) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, cut := c.flows(), c.page(q.Skip, q.Limit)
 	if q.Limit == 0 {
+		c.times = c.times || q.Times
+		text := c.flows()
 		exclude := "src_bin, dst_bin"
-		if c.times {
+		if c.times && !q.Times {
 			exclude += ", times"
 		}
-		text += " SELECT * EXCLUDE (" + exclude + ") FROM flows ORDER BY " + order + cut
-		return text, nil
+		columns, joins := shownIntel(c, q, "")
+		return text + " SELECT flows.* EXCLUDE (" + exclude + ")" + columns + " FROM flows" + joins +
+			" ORDER BY " + order + c.page(q.Skip, q.Limit), nil
 	}
-	return text + ", page AS MATERIALIZED (SELECT " + flowKey + " FROM flows ORDER BY " + order + cut + ") " +
-		"SELECT * EXCLUDE (src_bin, dst_bin) FROM (" +
-		flowsOf(c.schema, c.rolled, false, "EXISTS (FROM page WHERE "+sameFlow("page", "conn")+")",
-			"any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin") +
-		") ORDER BY " + order, nil
+	columns, joins := shownIntel(c, q, ofPage)
+	return c.flowPage(&q, order) + " SELECT flows.* EXCLUDE (src_bin, dst_bin)" + columns + " FROM (" +
+		flowsOf(c.schema, c.layers, q.Times, true, onPage()) +
+		") AS flows" + joins + " ORDER BY " + order, nil
+}
+
+// shownIntel is flowIntel of the relation flows, nothing where q wants none.
+func shownIntel(c *condition, q store.Query, where string) (columns, joins string) {
+	if q.Intel == 0 {
+		return "", ""
+	}
+	return flowIntel(c.schema, "flows", where, q.Intel)
 }
 
 // sameFlow is the condition that rows of two tables are of the same flow.
@@ -200,18 +137,38 @@ func sameFlow(a, b string) string {
 		"%[1]s.dport IS NOT DISTINCT FROM %[2]s.dport AND %[1]s.type IS NOT DISTINCT FROM %[2]s.type", a, b)
 }
 
-// scanFlow reads a row with the columns of flowColumns.
-func scanFlow(rows *sql.Rows) (*store.Flow, error) {
+// scanFlow reads a row with the columns of flowColumns and those that q wants beside
+// them.
+func scanFlow(rows *sql.Rows, q *store.Query) (*store.Flow, error) {
 	f := new(store.Flow)
 	var src, dst string
 	var dport, typ sql.NullInt32
-	var sports, codes, states, services, vlans, sensors any
-	err := rows.Scan(&src, &dst, &f.Proto, &dport, &typ, &sports, &codes, &f.Count,
+	var sports, codes, states, services, vlans, sensors, slots any
+	into := []any{
+		&src, &dst, &f.Proto, &dport, &typ, &sports, &codes, &f.Count,
 		&f.CSPkts, &f.SCPkts, &f.CSBytes, &f.SCBytes, &f.FirstSeen, &f.LastSeen,
-		&states, &services, &vlans, &sensors)
+		&states, &services, &vlans, &sensors,
+	}
+	if q.Times {
+		into = append(into, &slots)
+	}
+	kinds := flow.Kinds()
+	intel := make([]any, 2*len(kinds))
+	if q.Intel != 0 {
+		for i := range intel {
+			into = append(into, &intel[i])
+		}
+	}
+	err := rows.Scan(into...)
 	if err != nil {
 		return nil, err
 	}
+	for i := range kinds {
+		var left int64
+		f.Intel, left = intelList(f.Intel, &kinds[i], intelAttrs(&kinds[i], false), intel[2*i], intel[2*i+1], q.Intel)
+		f.MoreIntel += left
+	}
+	f.Times = moments(slots)
 	if f.Src, err = netip.ParseAddr(src); err != nil {
 		return nil, err
 	}
@@ -245,6 +202,18 @@ func numbers(list any) []uint16 {
 	return out
 }
 
+// moments returns the elements of a list of times.
+func moments(list any) []time.Time {
+	values, _ := list.([]any)
+	var out []time.Time
+	for _, v := range values {
+		if t, ok := v.(time.Time); ok {
+			out = append(out, t.UTC())
+		}
+	}
+	return out
+}
+
 // texts returns the elements of a list of texts.
 func texts(list any) []string {
 	values, _ := list.([]any)
@@ -267,11 +236,19 @@ func (d *DB) Counts(ctx context.Context, q store.Query) (store.Counts, error) {
 }
 
 func (d *DB) counts(ctx context.Context, q store.Query) (n store.Counts, err error) {
-	c, err := d.condition(q.Filter)
+	err = d.onCurrent(ctx, func(r *relations) error {
+		n, err = r.counts(ctx, q)
+		return err
+	})
+	return n, err
+}
+
+func (r *relations) counts(ctx context.Context, q store.Query) (n store.Counts, err error) {
+	c, err := r.condition(q.Filter)
 	if err != nil {
 		return n, err
 	}
-	rows, err := d.query(ctx, c.flows()+
+	rows, err := r.query(ctx, c.flows()+
 		" SELECT count(DISTINCT src), count(DISTINCT dst), count(*) FROM flows", c.args...)
 	if err != nil {
 		return n, err

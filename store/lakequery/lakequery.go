@@ -61,6 +61,13 @@ func (c Config) Validate() error {
 
 // DB is an open lake. It is safe for concurrent use.
 type DB struct {
+	*lakeDB
+	// notes is where queries are noted instead of running them, nil where they run.
+	notes *notes
+}
+
+// lakeDB is what a DB and those that only explain its queries share.
+type lakeDB struct {
 	path string // as given, for messages
 	root string // absolute, as DuckDB sees it
 	temp string // removed by Close
@@ -106,7 +113,7 @@ func open(ctx context.Context, path string, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{path: path, root: root}
+	d := &DB{lakeDB: &lakeDB{path: path, root: root}}
 	connector, err := duckdb.NewConnector("", nil)
 	if err != nil {
 		return nil, fmt.Errorf("start DuckDB: %w", err)
@@ -280,7 +287,7 @@ const maxTries = 20
 // returns when the result is complete.
 func (d *DB) query(ctx context.Context, text string, args ...any) (rows *sql.Rows, err error) {
 	err = d.trying(ctx, func() error {
-		rows, err = d.db.QueryContext(ctx, text, args...)
+		rows, err = d.run(ctx, text, args...)
 		return err
 	})
 	return rows, err

@@ -52,6 +52,10 @@ func (d *DB) rawOnce(ctx context.Context, text string) (*rawRows, error) {
 	if err := prepareSelect(conn, text); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
+	if d.notes != nil {
+		d.notes.add(text, nil)
+		text = nothing
+	}
 	rows, err := conn.QueryContext(ctx, text) //nolint:rowserrcheck // All checks it.
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())

@@ -3,21 +3,67 @@
 package lakequery
 
 import (
-	"slices"
 	"strings"
 
 	"weir/store/lake"
 )
 
-// restTable is the raw table of the connections that no roll-up covers. It and
-// the roll-ups together say about flows what conn says.
-const restTable = "conn_rest"
+// Raw tables of what no roll-up covers: connections, and the roll-ups of days that are in
+// none of a week. They and the roll-ups of weeks together say about flows what conn says.
+const (
+	restTable     = "conn_rest"
+	restDaysTable = lake.RollupTable + "_rest"
+)
 
-// rolled reports whether a snapshot has roll-ups worth using.
-func rolled(m *lake.Manifest) bool {
-	return m != nil && slices.ContainsFunc(m.Parts, func(p lake.Part) bool {
-		return p.Kind == lake.RollupTable
-	})
+// layers are the tables that flows are made of.
+type layers struct {
+	weeks, days, rest bool
+	// apart says that no flow is in two rows: there is one roll-up, and nothing else.
+	apart bool
+}
+
+// layersOf returns those of a snapshot.
+func layersOf(m *lake.Manifest) (l layers) {
+	if m == nil {
+		return layers{rest: true}
+	}
+	ids := make(map[string]bool)
+	for i := range m.Parts {
+		switch p := &m.Parts[i]; {
+		case p.Kind == lake.WeekTable:
+			l.weeks, ids[p.Week] = true, true
+		case p.Kind == lake.RollupTable && p.Week == "":
+			l.days, ids[p.Rollup] = true, true
+		case p.Kind == lake.ConnTable && p.Rollup == "":
+			l.rest = true
+		}
+	}
+	l.rest = l.rest || len(ids) == 0
+	l.apart = len(ids) == 1 && !l.rest
+	return l
+}
+
+// rollups returns the tables of roll-ups.
+func (l layers) rollups() (tables []string) {
+	if l.weeks {
+		tables = append(tables, lake.WeekTable)
+	}
+	if l.days {
+		tables = append(tables, restDaysTable)
+	}
+	return tables
+}
+
+// restDaysView returns the view of restDaysTable.
+func (d *DB) restDaysView(schema string, m *lake.Manifest) string {
+	var parts []*lake.Part
+	for i := range m.Parts {
+		if p := &m.Parts[i]; p.Kind == lake.RollupTable && p.Week == "" {
+			parts = append(parts, p)
+		}
+	}
+	t := lake.Rollup()
+	return replaceView(schema+"."+restDaysTable, d.partsSelect(&t, parts))
 }
 
 // rollupView returns the statement that shows the roll-ups to people.
@@ -38,18 +84,11 @@ func merged(column string) string {
 	return "list_sort(list_distinct(flatten(list(" + column + "))))"
 }
 
-// flowsOf returns the query of the flows of connections that fulfill a
-// condition on the flow's key ("" is none), from the views in a schema. It has the columns of flowColumns
-// and the extra ones, and times if that is set. Where roll-ups are used, the flows of the other
-// connections are merged with them: grouping these first is what is cheap.
-func flowsOf(schema string, rolled, times bool, where string, extra ...string) string {
-	var slots []string
-	if times {
-		slots = []string{timesSQL() + " AS times"}
-	}
-	if !rolled {
-		return flowSelect(schema, lake.ConnTable, where, append(slots, extra...)...)
-	}
+// flowsOf returns the query of the flows of connections that fulfill a condition on the
+// flow's key ("" is none), from the views in a schema. It has the columns of flowColumns and,
+// where they are wanted, the addresses in binary and times. Flows of several layers are
+// merged: grouping the connections among them first is what is cheap.
+func flowsOf(schema string, from layers, times, bins bool, where string) string {
 	columns := []string{flowKey, merged("sports") + " AS sports", merged("codes") + " AS codes"}
 	names := []string{flowKey, "sports", "codes"}
 	for _, name := range []string{"count", "cspkts", "scpkts", "csbytes", "scbytes"} {
@@ -60,16 +99,40 @@ func flowsOf(schema string, rolled, times bool, where string, extra ...string) s
 	for _, name := range []string{"conn_state", "service", "vlan", "sensor"} {
 		columns, names = append(columns, merged(name)+" AS "+name), append(names, name)
 	}
+	var more []string
 	if times {
 		columns, names = append(columns, merged("times")+" AS times"), append(names, "times")
+		more = append(more, timesSQL()+" AS times")
 	}
-	days := "SELECT " + strings.Join(append(names, "src_bin", "dst_bin"), ", ") +
-		" FROM " + schema + "." + lake.RollupTable + " AS conn"
-	if where != "" {
-		days += " WHERE " + where
+	if bins || !from.apart && (from.weeks || from.days) {
+		names = append(names, "src_bin", "dst_bin")
+		more = append(more, binColumns()...)
 	}
-	rest := flowSelect(schema, restTable, where,
-		append(slots, "any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin")...)
-	return "SELECT " + strings.Join(append(columns, extra...), ", ") +
-		" FROM (" + days + " UNION ALL " + rest + ") AS conn GROUP BY " + flowKey
+	if bins {
+		columns = append(columns, binColumns()...)
+	}
+	rows := func(table string) string {
+		s := "SELECT " + strings.Join(names, ", ") + " FROM " + schema + "." + table + " AS conn"
+		if where != "" {
+			s += " WHERE " + where
+		}
+		return s
+	}
+	var parts []string
+	for _, table := range from.rollups() {
+		parts = append(parts, rows(table))
+	}
+	if from.rest {
+		parts = append(parts, flowSelect(schema, restTable, where, more...))
+	}
+	if len(parts) == 1 && (from.apart || from.rest) {
+		return parts[0]
+	}
+	return "SELECT " + strings.Join(columns, ", ") + " FROM (" + strings.Join(parts, " UNION ALL ") +
+		") AS conn GROUP BY " + flowKey
+}
+
+// binColumns returns the addresses of a flow in binary, of its rows.
+func binColumns() []string {
+	return []string{"any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin"}
 }

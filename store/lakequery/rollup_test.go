@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -127,12 +130,70 @@ func rollupAnswers(t *testing.T, db *lakequery.DB, e *filter.Expr) string {
 		}
 		out = append(out, rows)
 	}
+	out = append(out, newAnswers(t, db, e)...)
 	// Texts compare in no time.
 	text, err := json.MarshalIndent(out, "", " ")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// newAnswers asks about times, intel, attributes, pairs and hosts.
+func newAnswers(t *testing.T, db *lakequery.DB, e *filter.Expr) (out []any) {
+	t.Helper()
+	everything := store.Query{Filter: e, Times: true, Intel: store.All}
+	some := store.Query{Filter: e, Times: true, Intel: 2, Skip: 1, Limit: 6, OrderBy: []store.Order{{Attr: "count", Desc: true}}}
+	for _, q := range []store.Query{everything, some} {
+		out = append(out, flows(t, db, q))
+		for _, services := range []bool{false, true} {
+			for p, err := range db.Pairs(t.Context(), store.PairQuery{Query: q, Services: services}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				out = append(out, *p)
+			}
+		}
+		names := []string{"addr", "dport", "sports", "service", "times.start", "meta.dns.answers", "csbytes", "firstseen"}
+		for row, err := range db.Fields(t.Context(), q, names) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, slices.Clone(row))
+		}
+	}
+	for _, q := range []store.TimelineQuery{
+		{},
+		{Step: 6 * time.Hour, By: []string{"proto", "dport"}},
+		{By: []string{"sensor"}, After: day(1).Add(90 * time.Minute), Before: day(2).Add(time.Nanosecond)},
+		{By: []string{"dst.addr"}, After: day(1)},
+		{Step: 24 * time.Hour, Before: day(2)},
+	} {
+		q.Filter = e
+		slots, err := db.Timeline(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, slots)
+	}
+	hosts, err := db.Hosts(t.Context(), store.HostQuery{Addrs: hostAddrs(), Intel: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(out, hosts)
+}
+
+// day returns the begin of a day of spread.
+func day(n int) time.Time {
+	return time.Unix(0, int64(base)).UTC().Truncate(24*time.Hour).AddDate(0, 0, n)
+}
+
+// hostAddrs returns addresses that connections of randomConns have.
+func hostAddrs() (out []netip.Addr) {
+	for _, text := range []string{"10.0.0.1", "fe80::1", "::ffff:10.0.0.2", "2001:db8::1", "192.0.2.99"} {
+		out = append(out, netip.MustParseAddr(text))
+	}
+	return out
 }
 
 // TestRollupAnswers: every answer is the same with small parts, merged ones,

@@ -64,10 +64,10 @@ const (
 // describe summarizes a manifest.
 func describe(path string, m *lake.Manifest) *store.Status {
 	s := &store.Status{
-		Location: path, Format: m.Format, Generation: m.Generation,
+		Location: path, Format: m.Format, Generation: m.Generation, Precision: int64(lake.SlotWidth.Seconds()),
 		Tables: []store.TableStatus{}, Sensors: []string{}, Imports: []store.ImportStatus{},
 	}
-	for _, t := range append(lake.Tables(), lake.Rollup()) {
+	for _, t := range append(lake.Tables(), lake.Rollup(), lake.WeekRollup()) {
 		ts := store.TableStatus{Name: t.Name}
 		for i := range m.Parts {
 			if p := &m.Parts[i]; p.Kind == t.Name {
@@ -90,7 +90,7 @@ func describe(path string, m *lake.Manifest) *store.Status {
 	for i := range m.Parts {
 		p := &m.Parts[i]
 		s.Parts++
-		if p.Kind != lake.RollupTable { // made of rows that count already
+		if !lake.IsRollup(p.Kind) { // made of rows that count already
 			s.Rows += p.Rows
 		}
 		s.Bytes += p.Bytes

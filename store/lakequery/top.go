@@ -20,12 +20,20 @@ func (d *DB) Top(ctx context.Context, q store.TopQuery) ([]store.TopRow, error) 
 	return rows, nil
 }
 
-func (d *DB) top(ctx context.Context, q store.TopQuery) ([]store.TopRow, error) {
-	text, args, err := d.topSQL(q)
+func (d *DB) top(ctx context.Context, q store.TopQuery) (out []store.TopRow, err error) {
+	err = d.onCurrent(ctx, func(r *relations) error {
+		out, err = r.top(ctx, q)
+		return err
+	})
+	return out, err
+}
+
+func (r *relations) top(ctx context.Context, q store.TopQuery) ([]store.TopRow, error) {
+	text, args, err := r.topSQL(q)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := d.query(ctx, text, args...)
+	rows, err := r.query(ctx, text, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -77,17 +85,17 @@ func collected(i int) string { return fmt.Sprintf("c%d", i) }
 // each of its elements, one without value where it has none. What is collected
 // is looked up for the groups shown only, apart from the ranking: several
 // elements of a collected set must not count a flow several times.
-func (d *DB) topSQL(q store.TopQuery) (string, []any, error) {
+func (r *relations) topSQL(q store.TopQuery) (string, []any, error) {
 	if len(q.Fields) == 0 {
 		_, err := attributes().GroupBy("")
 		return "", nil, err
 	}
-	c, err := d.condition(q.Filter)
+	c, err := r.condition(q.Filter)
 	if err != nil {
 		return "", nil, err
 	}
 	var fields, aliases, sorted, joined, collect, sums []string
-	var grouped, gathered sources
+	grouped, gathered := sources{schema: c.schema}, sources{schema: c.schema}
 	for i, name := range q.Fields {
 		a, err := attributes().GroupBy(name)
 		if err != nil {
@@ -142,7 +150,10 @@ func (d *DB) topSQL(q store.TopQuery) (string, []any, error) {
 
 // sources collects what a query reads beside its main table: joins with intel,
 // and the elements of sets.
-type sources struct{ joins, lists strings.Builder }
+type sources struct {
+	schema       string
+	joins, lists strings.Builder
+}
 
 func (s *sources) String() string { return s.joins.String() + s.lists.String() }
 
@@ -158,7 +169,7 @@ func (s *sources) value(a *attribute, main, alias string) string {
 		fmt.Fprintf(&s.joins, " LEFT JOIN (SELECT DISTINCT src_bin AS k1, dst_bin AS k2, proto AS k3, "+
 			"dport AS k4, %[1]s AS v FROM %[2]s.%[3]s AS i WHERE i.%[6]s IS NOT NULL) AS %[4]s ON %[4]s.k1 = %[5]s.src_bin AND "+
 			"%[4]s.k2 = %[5]s.dst_bin AND %[4]s.k3 = %[5]s.proto AND %[4]s.k4 IS NOT DISTINCT FROM %[5]s.dport",
-			value, rawSchema, ident(a.table), alias, main, ident(a.column))
+			value, s.schema, ident(a.table), alias, main, ident(a.column))
 		return alias + ".v"
 	case !a.Set:
 		return a.sql

@@ -29,7 +29,7 @@ func (d *DB) views(m *lake.Manifest) []string {
 	out := append(d.rawViews(rawSchema, m), rollupView(),
 		replaceView("conn", connSelect(rawSchema+"."+wholeTable)),
 		replaceView("conn_records", connSelect(rawSchema+"."+recordsTable)),
-		replaceView("flow", flowsOf(rawSchema, rolled(m), true, "")),
+		replaceView("flow", flowsOf(rawSchema, layersOf(m), true, false, "")),
 	)
 	for _, t := range lake.Tables() {
 		if t.Name != lake.ConnTable {
@@ -43,12 +43,12 @@ func (d *DB) views(m *lake.Manifest) []string {
 // schema.
 func (d *DB) rawViews(schema string, m *lake.Manifest) []string {
 	out := d.connViews(schema, m)
-	for _, t := range append(lake.Tables(), lake.Rollup()) {
+	for _, t := range append(lake.Tables(), lake.Rollup(), lake.WeekRollup()) {
 		if t.Name != lake.ConnTable {
 			out = append(out, d.rawView(schema, m, &t))
 		}
 	}
-	return out
+	return append(out, d.restDaysView(schema, m))
 }
 
 // rawView returns the view of a table's parts. Their list comes from the
@@ -134,6 +134,11 @@ func moreSlotsSQL() string {
 		firstSlotSQL(), width, (lake.MaxSlots-1)*width)
 }
 
+// longSQL is the condition that there are slots after the first one.
+func longSQL() string {
+	return fmt.Sprintf("epoch_us(lastseen) >= %s + %d", firstSlotSQL(), lake.SlotWidth.Microseconds())
+}
+
 // timesOf returns a list of times from one of microseconds.
 func timesOf(list string) string {
 	return "list_transform(" + list + ", lambda u: make_timestamptz(u))"
@@ -143,9 +148,8 @@ func timesOf(list string) string {
 // where somebody asks for it. Most connections have one slot, for which no list
 // is made.
 func timesSQL() string {
-	long := fmt.Sprintf("epoch_us(lastseen) >= %s + %d", firstSlotSQL(), lake.SlotWidth.Microseconds())
 	return timesOf("list_sort(list_distinct(list_concat(list(" + firstSlotSQL() + "), " +
-		"coalesce(flatten(list(" + moreSlotsSQL() + ") FILTER (" + long + ")), []::BIGINT[]))))")
+		"coalesce(flatten(list(" + moreSlotsSQL() + ") FILTER (" + longSQL() + ")), []::BIGINT[]))))")
 }
 
 // flowKey is what makes a flow.

@@ -16,12 +16,16 @@ import (
 // Config says what a lake is filled with. The zero values of Hosts and Flows
 // mean 10,000 hosts and 1,700,000 flows, about a week of a network of that size.
 type Config struct {
-	// Day is when the connections begin, in the UTC day that begins then.
-	Day time.Time
+	// Day is when the connections begin, in the UTC day that begins then; Days is over how many
+	// days Generate spreads them (default 1).
+	Day  time.Time
+	Days int
 	// Conns is the number of connections, PerPart how many get into each part.
 	Conns, PerPart int
 	// Hosts and Flows are how many there are to choose from.
 	Hosts, Flows int
+	// Intel is about how many records of intel the connections have.
+	Intel int
 	// Seed makes another network, Draw other connections in the same one.
 	Seed, Draw uint64
 }
@@ -66,6 +70,9 @@ type Network struct {
 	templates []template
 	pick      *rand.Zipf
 	services  []service
+	// intel is how likely a connection has some, of those whose service fits.
+	intel float64
+	names []string
 }
 
 // New returns a network: few hosts and flows have most of the connections.
@@ -101,9 +108,15 @@ func New(cfg Config) *Network {
 			t.service, t.port = uint8(len(n.services)), uint16(1024+s*137)
 		}
 	}
-	n.r = rand.New(rand.NewPCG(cfg.Seed, cfg.Draw+2))
-	n.pick = rand.NewZipf(n.r, 1.05, 1000, uint64(cfg.Flows-1))
+	n.learns(cfg)
+	n.draw(cfg, cfg.Draw)
 	return n
+}
+
+// draw begins other connections in the same network.
+func (n *Network) draw(cfg Config, number uint64) {
+	n.r = rand.New(rand.NewPCG(cfg.Seed, number+2))
+	n.pick = rand.NewZipf(n.r, 1.05, 1000, uint64(len(n.templates)-1))
 }
 
 // Conn makes a connection that ends at a time.
@@ -154,13 +167,19 @@ func (n *Network) Conn(c *flow.Connection, end flow.Time) {
 
 // Fill writes connections through a writer that publishes as a live sensor does.
 func Fill(l *lake.Lake, cfg Config) error {
-	n := New(cfg)
+	cfg.Days = 1
 	w, err := l.Begin(lake.Import{Sensor: "eth0", Source: "live"})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = w.Abort() }() // after Commit it does nothing
+	return New(cfg).fill(w, cfg)
+}
+
+// fill writes the connections of one day and ends the import.
+func (n *Network) fill(w *lake.Writer, cfg Config) error {
 	var batch flow.ConnBatch
+	intel := flow.NewIntelBatch()
 	begin := flow.Time(cfg.Day.UnixNano())
 	step := flow.Time(24*time.Hour-2*time.Minute) / flow.Time(max(cfg.Conns, 1))
 	for i := 0; i < cfg.Conns; {
@@ -169,6 +188,7 @@ func Fill(l *lake.Lake, cfg Config) error {
 			// The longest begins a minute before it ends.
 			n.Conn(&c, begin+flow.Time(time.Minute)+flow.Time(i)*step+flow.Time(n.r.IntN(1_000_000)))
 			batch.Add(&c)
+			n.learn(intel, &c)
 			if (i+1)%cfg.PerPart == 0 {
 				i++
 				break
@@ -178,6 +198,12 @@ func Fill(l *lake.Lake, cfg Config) error {
 			return err
 		}
 		batch.Reset()
+		if intel.Len() > 0 {
+			if err := w.Intel(intel); err != nil {
+				return err
+			}
+			intel.Reset()
+		}
 		if i%cfg.PerPart == 0 {
 			if err := w.Publish(lake.Final{Packets: uint64(i)}); err != nil {
 				return err
