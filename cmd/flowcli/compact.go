@@ -97,10 +97,17 @@ func printCompact(w io.Writer, s *lake.CompactStats) error {
 		line("rolled up %s %s: %s rows to %s flows, %s", number(s.Rollups), days,
 			term.Number(s.Covered), term.Number(s.RollupRows), term.Bytes(s.RollupBytes))
 	}
+	if s.Weeks > 0 {
+		weeks := "weeks"
+		if s.Weeks == 1 {
+			weeks = "week"
+		}
+		line("rolled up %s %s: %s flows, %s", number(s.Weeks), weeks, term.Number(s.WeekRows), term.Bytes(s.WeekBytes))
+	}
 	if s.Superseded > 0 {
 		line("gave up %s merges of parts that left the store meanwhile", number(s.Superseded))
 	}
-	if s.Merged+s.Rollups+s.Superseded == 0 {
+	if s.Merged+s.Rollups+s.Weeks+s.Superseded == 0 {
 		line("nothing to do")
 	}
 	return err

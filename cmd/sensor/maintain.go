@@ -95,9 +95,10 @@ func (k *keeper) merge(ctx context.Context, wait time.Duration) time.Duration {
 		stats, err = k.store.Compact(ctx, lake.CompactConfig{Memory: k.memory})
 		return err
 	})
-	if stats.Merged > 0 || stats.Rollups > 0 {
+	if stats.Merged > 0 || stats.Rollups > 0 || stats.Weeks > 0 {
 		k.log.Debug("merged parts of the store", slog.Int("parts", stats.Merged), slog.Int("into", stats.Parts),
-			slog.Int64("rows", stats.Rows), slog.Int("days_summed_up", stats.Rollups))
+			slog.Int64("rows", stats.Rows), slog.Int("days_summed_up", stats.Rollups),
+			slog.Int("weeks_summed_up", stats.Weeks))
 	}
 	for _, unfit := range stats.Unfit {
 		k.log.Warn("a part of the store cannot be merged, run flowcli check", slog.Any("err", unfit))

@@ -132,6 +132,30 @@ func flowsOf(schema string, from layers, times, bins bool, where string) string 
 		") AS conn GROUP BY " + flowKey
 }
 
+// countersOf returns the query of rows that together have the counters of the flows of
+// connections that fulfill a condition on the flow's key: any number of rows for a flow.
+// Sums by what belongs to the key need no more, and to put flows together is what takes long.
+func countersOf(schema string, from layers, where string) string {
+	var tables, parts []string
+	if from.weeks {
+		tables = append(tables, lake.WeekTable)
+	}
+	if from.days {
+		tables = append(tables, restDaysTable)
+	}
+	if from.rest {
+		tables = append(tables, restTable)
+	}
+	for _, table := range tables {
+		s := "SELECT " + flowKey + ", count, cspkts, scpkts, csbytes, scbytes FROM " + schema + "." + table + " AS conn"
+		if where != "" {
+			s += " WHERE " + where
+		}
+		parts = append(parts, s)
+	}
+	return strings.Join(parts, " UNION ALL ")
+}
+
 // binColumns returns the addresses of a flow in binary, of its rows.
 func binColumns() []string {
 	return []string{"any_value(src_bin) AS src_bin", "any_value(dst_bin) AS dst_bin"}

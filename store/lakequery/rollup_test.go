@@ -258,8 +258,8 @@ func TestRollupAnswers(t *testing.T) {
 	}
 	compare("merged", 2*every)
 	now.MinRollup = -1
-	if s := compact(); s.Rollups != 3 || s.Covered != 1200 {
-		t.Errorf("Compact() = %+v, want three roll-ups", s)
+	if s := compact(); s.Rollups != 3 || s.Covered != 1200 || s.Weeks != 1 {
+		t.Errorf("Compact() = %+v, want three roll-ups, and one of their week", s)
 	}
 	compare("rolled up", every)
 	publishLake(t, plain, "eth1", late, lateIntel, 1)

@@ -80,6 +80,12 @@ func speedQuestions(t *testing.T) []speedQuestion {
 			return err
 		}
 	}
+	times := func(q store.TimelineQuery) func(context.Context, *lakequery.DB) error {
+		return func(ctx context.Context, db *lakequery.DB) error {
+			_, err := db.Timeline(ctx, q)
+			return err
+		}
+	}
 	page := store.Query{Limit: 1000}
 	sorted := store.Query{Limit: 1000, OrderBy: []store.Order{{Attr: "csbytes", Desc: true}}}
 	services := store.TopQuery{Query: store.Query{Limit: 20}, Fields: []string{"proto", "dport"}}
@@ -91,6 +97,10 @@ func speedQuestions(t *testing.T) []speedQuestion {
 		{"page", quick, list(page)},
 		{"page sorted by csbytes", quick, list(sorted)},
 		{"counts", thorough, counts(store.Query{})},
+		{"timeline", quick, times(store.TimelineQuery{})},
+		{"timeline: dport = 443", quick, times(store.TimelineQuery{Filter: parse(t, "dport = 443")})},
+		{"timeline: addr = 10.1.0.0/16", quick, times(store.TimelineQuery{Filter: parse(t, "addr = 10.1.0.0/16")})},
+		{"timeline: csbytes > 1M", thorough, times(store.TimelineQuery{Filter: parse(t, "csbytes > 1M")})},
 	}
 	keys, intel, sums := speedFilters()
 	for _, text := range keys {

@@ -5,6 +5,7 @@ package lakequery
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,7 +137,11 @@ func (r *relations) topSQL(q store.TopQuery) (string, []any, error) {
 	}
 	order := "amount" + direction + ", " + strings.Join(sorted, ", ")
 	list := strings.Join(aliases, ", ")
-	text := c.flows() + ", ranked AS (SELECT flows.*, " + strings.Join(fields, ", ") +
+	flows := c.flows
+	if summable(c, q) {
+		flows = func() string { return "WITH flows AS (" + countersOf(c.schema, c.layers, c.rows) + ")" }
+	}
+	text := flows() + ", ranked AS (SELECT flows.*, " + strings.Join(fields, ", ") +
 		" FROM flows" + grouped.String() + ")" +
 		", best AS (SELECT " + list + ", " + amount + " AS amount FROM ranked GROUP BY " + list +
 		" ORDER BY " + order + c.page(q.Skip, q.Limit) + ")"
@@ -146,6 +151,26 @@ func (r *relations) topSQL(q store.TopQuery) (string, []any, error) {
 	return text + " SELECT " + list + ", amount, list_sort(list(DISTINCT tuple)) FROM (" +
 		"SELECT best.*, {" + strings.Join(collect, ", ") + "} AS tuple FROM best JOIN ranked ON " +
 		strings.Join(joined, " AND ") + gathered.String() + ") GROUP BY ALL ORDER BY " + order, c.args, nil
+}
+
+// summable reports whether countersOf has all that a ranking needs.
+func summable(c *condition, q store.TopQuery) bool {
+	if c.groups != "" || len(q.Sum) == 0 || len(q.Collect) > 0 {
+		return false
+	}
+	for _, name := range q.Sum {
+		a, err := attributes().Sum(name)
+		if err != nil || !slices.Contains([]string{"count", "cspkts", "scpkts", "csbytes", "scbytes"}, a.Name) {
+			return false
+		}
+	}
+	for _, name := range q.Fields {
+		a, err := attributes().GroupBy(name)
+		if err != nil || !slices.Contains([]string{"src.addr", "dst.addr", "proto", "dport", "type"}, a.Name) {
+			return false
+		}
+	}
+	return true
 }
 
 // sources collects what a query reads beside its main table: joins with intel,
