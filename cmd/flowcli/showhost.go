@@ -169,7 +169,7 @@ func (o *options) printHost(w *bufio.Writer, h *hostJSON) error {
 	}
 	lists := []list{
 		{names, "records", h.Names, number},
-		{"services that it offers", "flows", h.Serves, number},
+		{"services that it is asked for", "flows", h.Serves, number},
 		{"services that it uses", "flows", h.Uses, number},
 		{"hosts that come to it", "bytes", h.Sources, term.Bytes},
 		{"hosts that it goes to", "bytes", h.Targets, term.Bytes},

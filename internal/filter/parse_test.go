@@ -513,7 +513,7 @@ func TestAttributes(t *testing.T) {
 		}
 	}
 	want := strings.Fields(`addr src.addr dst.addr proto dport type sports codes count cspkts scpkts csbytes
-		scbytes firstseen lastseen duration times.start times.duration conn_state service vlan sensor`)
+		scbytes firstseen lastseen duration times.start times.end times.duration conn_state service vlan sensor`)
 	if diff := cmp.Diff(want, all); diff != "" {
 		t.Errorf("attributes of flows (-want +got):\n%s", diff)
 	}

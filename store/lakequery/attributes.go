@@ -54,6 +54,8 @@ func attributeOf(a *store.Attribute) *attribute {
 		b.sql = durationSQL
 	case a.Name == "times.start":
 		b.sql, b.times = "times", true
+	case a.Name == "times.end":
+		b.sql, b.times = fmt.Sprintf("list_transform(times, lambda u: make_timestamptz(epoch_us(u) + %d))", lake.SlotWidth.Microseconds()), true
 	case a.Name == "times.duration":
 		b.sql = fmt.Sprintf("[%d::DOUBLE]", int64(lake.SlotWidth.Seconds()))
 	default:
