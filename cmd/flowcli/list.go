@@ -151,16 +151,8 @@ func (o *options) selection() (s selection, err error) {
 	if s.after, s.before, err = o.list.shortcuts.window(opts); err != nil {
 		return s, err
 	}
-	exprs = append([]*filter.Expr{s.filter}, exprs...)
-	s.named = filter.And(exprs...)
-	if text := activeIn(s.after, s.before); text != "" {
-		e, err := filter.Parse(text, opts)
-		if err != nil {
-			return s, fmt.Errorf("--after and --before as the filter %s: %w", text, err)
-		}
-		exprs = append(exprs, e)
-	}
-	s.filter = filter.And(exprs...)
+	s.named = filter.And(append([]*filter.Expr{s.filter}, exprs...)...)
+	s.filter = filter.And(s.named, filter.Active(s.after, s.before))
 	return s, nil
 }
 
