@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,8 +30,9 @@ type options struct {
 	passwordFile string
 
 	list     listOptions
+	out      outputOptions
 	maintain maintainOptions
-	json     bool // of status and tail
+	json     bool // of commands whose answer is no list
 	spool    string
 	tail     tailOptions
 	compact  bool // all
@@ -45,9 +47,15 @@ lake (a directory) or in a Neo4j database. A flow is all connections between two
 hosts that have the same protocol and server port (or ICMP type).
 
 Without a subcommand it lists flows; -c counts them, --top ranks what they have
-in common. Filters select flows; several are combined with AND. The flags -f, -n,
--t, -C and -S take several values in a row; a value that starts with "-" is
-written --flag=VALUE.`
+in common, --mode lists pairs of hosts, --flow-daily shows the hours of the day.
+Filters select flows; several are combined with AND. --host, --src, --dst, --net,
+--proto, --port and --sport are short for filters: several values of one are
+alternatives. These flags, -f, -n, -t, -C, -S, -o and --fields take several values
+in a row; a value that starts with "-" is written --flag=VALUE.
+
+Answers are aligned text, with -s columns without padding, with --json, --ndjson
+or --csv for other programs; --output writes them to a file. Times of text are in
+the zone of --tz, others in UTC.`
 
 const examples = `  flowcli                                       every flow
   flowcli -c                                    clients, servers and flows
@@ -56,7 +64,15 @@ const examples = `  flowcli                                       every flow
   flowcli --top src.addr dport -l 5             most frequent pairs
   flowcli --top dport --sum csbytes scbytes     ports by bytes
   flowcli --top dport --collect dst.addr        and who serves them
-  flowcli -j -f 'proto = icmp'                  as JSON, a flow a line
+  flowcli --host 10.0.0.1 --tcp --port 80 443   what it did on the web, either way
+  flowcli -a '2024-03-01 08:00' -b '2024-03-01 10:00' -T   active then, and when else
+  flowcli -m flow_map -o -csbytes -l 10         pairs of hosts with what they do
+  flowcli --flow-daily --proto udp              services over the day
+  flowcli --fields                              attributes that there are
+  flowcli --fields src.addr meta.dns.query -f meta.dns
+  flowcli -j --proto icmp                       as JSON, with times and intel
+  flowcli --top dport --output ports.csv        as CSV, to a file
+  flowcli --explain --net 10.0.0.0/8            the SQL that would run
   flowcli sql "SELECT query, count(*) FROM dns GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
   flowcli cypher --store neo4j://neo4j@graph "MATCH (h:Host) RETURN count(h)"
   flowcli tail -f 'dport = 443'                 connections as they end
@@ -75,7 +91,7 @@ const exitCodes = `Exit codes:
 `
 
 func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
-	o := &options{stdin: stdin, stdout: stdout, stderr: stderr, memory: lakequery.DefaultMemory}
+	o := &options{stdin: stdin, stdout: stdout, stderr: stderr, memory: lakequery.DefaultMemory, list: listOptions{mode: defaultMode}}
 	cmd := &cobra.Command{
 		Use:               "flowcli [flags]",
 		Short:             "Explore stored flows",
@@ -99,11 +115,14 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	p.StringVar(&o.tz, "tz", "Local", "time `zone` of times in filters and lists, as Europe/Paris or UTC")
 	p.StringVar(&o.passwordFile, "password-file", "", "`file` that holds the password of Neo4j (default $WEIR_NEO4J_PASSWORD)")
 	o.list.addFlags(cmd.Flags())
+	o.out.addFlags(cmd.Flags())
 	o.maintain.addFlags(cmd.Flags())
-	command.CompleteFlags(cmd, map[string]cobra.CompletionFunc{
+	complete := map[string]cobra.CompletionFunc{
 		"store": command.Directories, "config": command.Files("toml"), "password-file": command.Files(),
-		"reduce-precision": command.Words("2h", "6h", "1d"),
-	})
+		"reduce-precision": command.Words("2h", "6h", "1d"), "mode": command.Words(modes()...),
+	}
+	maps.Copy(complete, o.out.completions())
+	command.CompleteFlags(cmd, complete)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
@@ -127,9 +146,11 @@ func noArgs(cmd *cobra.Command, args []string) error {
 // set them.
 func perRun() []string {
 	return []string{
-		"config", "help", "version", "init", "purgedb", "ensure-indexes", "reduce-precision", "count", "json", "skip", "top",
+		"config", "help", "version", "init", "purgedb", "ensure-indexes", "reduce-precision", "count", "skip", "top",
 		"collect", "sum", "least", "node-filters", "flow-filters", "last", "once", "wait", "repair", "before", "older-than",
 		"max-size", "dry-run", "yes", "all", "quiet", "write",
+		"host", "net", "src", "dst", "proto", "tcp", "udp", "port", "dport", "sport", "after", "precision", "mode", "fields",
+		"timeline", "flow-daily", "explain", "format", "json", "ndjson", "csv", "output",
 	}
 }
 
@@ -139,6 +160,7 @@ func (o *options) complete(cmd *cobra.Command, _ []string) error {
 	if command.Completing(cmd) {
 		return nil
 	}
+	o.out.plain = cmd.Flags().Changed("separator")
 	// The file may hold keys for the flags of any command.
 	flags := pflag.NewFlagSet("flowcli", pflag.ContinueOnError)
 	flags.AddFlagSet(cmd.Flags())

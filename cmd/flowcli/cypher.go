@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir/internal/command"
 	"weir/store"
 	"weir/store/neo4j"
 )
@@ -22,8 +23,9 @@ docs/neo4j.md describes all properties, with examples.
 The query may only read, unless --write is given; then what it changed is said
 after the result, on stderr. Times are in UTC.
 
-JSON output is an object a line. In CSV output, a text that a spreadsheet would
-take for a formula starts with an apostrophe.`
+Output is an aligned table, with --json one array of objects, with --ndjson an
+object a line, or --csv; --output FILE writes it to a file. In CSV, a text that a
+spreadsheet would take for a formula starts with an apostrophe.`
 
 const cypherExamples = `  flowcli cypher "MATCH (f:Flow) RETURN [f.proto, f.dport], count(*) AS cnt ORDER BY cnt DESC LIMIT 10"
   flowcli cypher "MATCH (h:Host)-[:SEND]->(f:Flow)-[:INTEL]->(d:DNS {query: 'example.com'}) RETURN DISTINCT h.addr"
@@ -32,7 +34,6 @@ const cypherExamples = `  flowcli cypher "MATCH (f:Flow) RETURN [f.proto, f.dpor
   flowcli cypher --write "MATCH (h:Host {addr: '10.0.0.1'}) SET h.name = 'gateway'"`
 
 func (o *options) newCypher() *cobra.Command {
-	var r rawOptions
 	var write bool
 	cmd := &cobra.Command{
 		Use:               `cypher "MATCH ..." [flags]`,
@@ -42,19 +43,16 @@ func (o *options) newCypher() *cobra.Command {
 		Args:              oneQuery,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.runCypher(cmd.Context(), args[0], &r, write)
+			return o.runCypher(cmd.Context(), args[0], write)
 		},
 	}
 	cmd.Flags().BoolVar(&write, "write", false, "let the query change the database")
-	r.addFlags(cmd)
+	o.out.addFlags(cmd.Flags())
+	command.CompleteFlags(cmd, o.out.completions())
 	return cmd
 }
 
-func (o *options) runCypher(ctx context.Context, arg string, r *rawOptions, write bool) error {
-	print, err := r.printer()
-	if err != nil {
-		return err
-	}
+func (o *options) runCypher(ctx context.Context, arg string, write bool) error {
 	c, err := need[connector](o, "cypher", "use flowcli sql")
 	if err != nil {
 		return err
@@ -63,27 +61,34 @@ func (o *options) runCypher(ctx context.Context, arg string, r *rawOptions, writ
 	if err != nil {
 		return err
 	}
-	return o.withGraph(ctx, c, false, func(ctx context.Context, db *neo4j.DB) error {
-		if !write {
-			err := o.printRaw(ctx, text, db.Raw, print)
-			if bad := new(store.QueryError); errors.As(err, &bad) && bad.Writes {
-				return usage(errors.New("this query changes the database, which it may only with --write"))
-			}
-			return err
-		}
-		var written *neo4j.Written
-		err := o.printRaw(ctx, text, func(ctx context.Context, text string) (store.Rows, error) {
-			var err error
-			if written, err = db.RawWrite(ctx, text); err != nil {
-				return nil, err
-			}
-			return written, nil
-		}, print)
-		if err == nil {
-			fmt.Fprintf(o.stderr, "flowcli: %s\n", changes(written))
+	return o.deliver(func(out *output) error {
+		return o.withGraph(ctx, c, false, func(ctx context.Context, db *neo4j.DB) error {
+			return o.printCypher(ctx, out, db, text, write)
+		})
+	})
+}
+
+func (o *options) printCypher(ctx context.Context, out *output, db *neo4j.DB, text string, write bool) error {
+	if !write {
+		err := o.printRaw(ctx, out, text, db.Raw)
+		if bad := new(store.QueryError); errors.As(err, &bad) && bad.Writes {
+			return usage(errors.New("this query changes the database, which it may only with --write"))
 		}
 		return err
+	}
+	var written *neo4j.Written
+	err := o.printRaw(ctx, out, text, func(ctx context.Context, text string) (store.Rows, error) {
+		var err error
+		if written, err = db.RawWrite(ctx, text); err != nil {
+			return nil, err
+		}
+		return written, nil
 	})
+	if err == nil {
+		out.line.clear()
+		fmt.Fprintf(o.stderr, "flowcli: %s\n", changes(written))
+	}
+	return err
 }
 
 // changes says what a query changed.

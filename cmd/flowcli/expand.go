@@ -12,8 +12,15 @@ import (
 // multiValue lists the flags that take several arguments in a row, as IVRE's
 // do: --top src.addr dport.
 func multiValue() []string {
-	return []string{"node-filters", "flow-filters", "top", "collect", "sum"}
+	return []string{
+		"node-filters", "flow-filters", "top", "collect", "sum", "fields", "orderby",
+		"host", "net", "src", "dst", "proto", "port", "dport", "sport",
+	}
 }
+
+// optionalValue lists the flags that take a value, or several, or none: "--fields",
+// "--fields src dst".
+func optionalValue() []string { return []string{"fields", "precision"} }
 
 // expandArgs repeats the flags of multiValue before each of their values, so
 // that "--top a b" becomes "--top=a --top=b". A value that starts with "-" ends
@@ -57,6 +64,16 @@ func expandArgs(own, persistent *pflag.FlagSet, args []string) []string {
 		current = ""
 		f := lookup(name, false)
 		switch {
+		case f != nil && slices.Contains(optionalValue(), name):
+			out = append(out, arg)
+			if !hasValue && i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
+				i++
+				out[len(out)-1] += "=" + args[i]
+				hasValue = true
+			}
+			if hasValue && slices.Contains(multiValue(), name) {
+				current = name
+			}
 		case f == nil || f.NoOptDefVal != "":
 			out = append(out, arg)
 		case !slices.Contains(multiValue(), name):

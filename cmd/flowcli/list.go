@@ -3,30 +3,33 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
-	"weir/internal/term"
+	"weir/internal/filter"
 	"weir/store"
 )
 
 // listOptions are the flags of the command without subcommand.
 type listOptions struct {
 	nodeFilters, flowFilters []string
+	shortcuts                shortcuts
 
-	count, json       bool
+	count             bool
 	limit, skip       int
 	orderBy           []string
-	separator         string
 	top, collect, sum []string
 	least             bool
+	mode              mode
+	timeline, daily   bool
+	fields            []string
+	explain           bool
 
 	// flags says which of them were given.
 	flags *pflag.FlagSet
@@ -38,55 +41,134 @@ const topLimit = 10
 // timeLayout is how lists show times.
 const timeLayout = "2006-01-02 15:04:05"
 
+// showFields is the value that --fields has without one.
+const showFields = "list"
+
+// addSelection adds the flags that select flows.
+func (l *listOptions) addSelection(f *pflag.FlagSet) {
+	f.StringArrayVarP(&l.flowFilters, "flow-filters", "f", nil, "select flows with these `filters`")
+	f.StringArrayVarP(&l.nodeFilters, "node-filters", "n", nil, "the same; IVRE's `filters` on hosts (src.addr, dst.addr, addr)")
+	l.shortcuts.addFlags(f)
+}
+
 func (l *listOptions) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	l.flags = f
-	f.StringArrayVarP(&l.flowFilters, "flow-filters", "f", nil, "select flows with these `filters`")
-	f.StringArrayVarP(&l.nodeFilters, "node-filters", "n", nil, "the same; IVRE's `filters` on hosts (src.addr, dst.addr, addr)")
-	f.BoolVarP(&l.count, "count", "c", false, "print the number of clients, servers and flows")
-	f.StringArrayVarP(&l.top, "top", "t", nil, "group flows by these `attributes` and print the largest groups")
+	l.addSelection(f)
+	f.BoolVarP(&l.count, "count", "c", false, "print the number of clients, servers and flows; with --mode also of pairs")
+	f.StringArrayVarP(&l.top, "top", "t", nil, "group flows by these `attributes` and print the largest groups; flows without one of them are a group, too")
 	f.StringArrayVarP(&l.collect, "collect", "C", nil, "with --top: print the values of these `attributes` in each group")
 	f.StringArrayVarP(&l.sum, "sum", "S", nil, "with --top: rank by the sum of these `attributes` instead of the number of flows")
 	f.BoolVarP(&l.least, "least", "L", false, "with --top: print the smallest groups")
+	f.VarP(&l.mode, "mode", "m", "with `mode` flow_map list pairs of hosts with their services, with talk_map without them; flows are merged before --skip and --limit (default: list flows)")
+	f.Lookup("mode").DefValue = "" // said there
+	f.StringArrayVar(&l.fields, "fields", nil, "print these `attributes` of each flow instead; without a value: list the attributes that there are")
+	f.Lookup("fields").NoOptDefVal = showFields
+	f.BoolVarP(&l.timeline, "timeline", "T", false, "print when each flow was active, too: the starts of its slots of time")
+	f.BoolVar(&l.daily, "flow-daily", false, "print for each slot of the day how many flows of which services were active, summed over the days")
 	f.IntVarP(&l.limit, "limit", "l", 0, "print this `many` at most (default: all flows, 10 groups)")
 	f.IntVar(&l.skip, "skip", 0, "leave out this `many` first")
 	f.StringSliceVarP(&l.orderBy, "orderby", "o", nil, "sort by src, dst, flow or any `attribute` with one value; -attribute: greatest first")
-	f.BoolVarP(&l.json, "json", "j", false, "print JSON, one object a line")
-	f.StringVarP(&l.separator, "separator", "s", "", "print this `text` between columns, without padding and header")
+	f.BoolVar(&l.explain, "explain", false, "print the SQL or Cypher that would answer, with its arguments, and run nothing")
+}
+
+// questions returns the flags that each ask something else, of those that are given.
+func (l *listOptions) questions() []string {
+	var given []string
+	add := func(set bool, flag string) {
+		if set {
+			given = append(given, flag)
+		}
+	}
+	add(l.count, "--count")
+	add(len(l.top) > 0, "--top")
+	add(len(l.fields) > 0, "--fields")
+	add(l.daily, "--flow-daily")
+	add(l.mode != defaultMode && !l.count, "--mode "+string(l.mode))
+	add(l.shortcuts.width.show, "--precision without a width")
+	return given
 }
 
 // check reports flags that do not go together.
 func (l *listOptions) check() error {
+	asked := l.questions()
 	switch {
-	case l.count && len(l.top) > 0:
-		return errors.New("--count and --top exclude each other")
+	case len(asked) > 1:
+		return fmt.Errorf("%s and %s exclude each other", asked[0], asked[1])
+	case len(l.top) > 0 && l.mode != defaultMode:
+		return errors.New("--top and --mode exclude each other")
 	case len(l.top) == 0 && (len(l.collect) > 0 || len(l.sum) > 0 || l.least):
 		return errors.New("--collect, --sum and --least need --top")
 	case len(l.top) > 0 && len(l.orderBy) > 0:
 		return errors.New("--orderby does not go with --top; see --least and --sum")
+	case l.daily && len(l.orderBy) > 0:
+		return errors.New("--orderby does not go with --flow-daily, which is in the order of time")
+	case l.timeline && len(asked) > 0 && l.mode == defaultMode:
+		return fmt.Errorf("--timeline and %s exclude each other", asked[0])
+	case l.timeline && l.count:
+		return errors.New("--timeline and --count exclude each other")
 	case l.limit < 0:
 		return fmt.Errorf("--limit %d is negative", l.limit)
 	case l.flags.Changed("limit") && l.limit == 0:
 		return errors.New("--limit 0 prints nothing; leave it out to print everything")
 	case l.skip < 0:
 		return fmt.Errorf("--skip %d is negative", l.skip)
-	case l.json && l.separator != "":
-		return errors.New("--json and --separator exclude each other")
+	}
+	for _, list := range []struct {
+		flag  string
+		names []string
+	}{{"top", l.top}, {"collect", l.collect}, {"sum", l.sum}, {"fields", l.fields}} {
+		for _, name := range list.names {
+			if strings.Contains(name, ",") {
+				return fmt.Errorf("--%s %s: several attributes stand apart: --%s %s", list.flag, name, list.flag, apart(name))
+			}
+		}
 	}
 	return nil
 }
 
+// selection is what the flags select.
+type selection struct {
+	filter *filter.Expr
+	// after and before are the window that is part of the filter; zero times are none.
+	after, before time.Time
+}
+
+// selection returns what the flags select.
+func (o *options) selection() (s selection, err error) {
+	s.filter, err = o.parseFilters()
+	if err != nil {
+		return s, err
+	}
+	opts := o.reading()
+	exprs, err := o.list.shortcuts.filters(opts)
+	if err != nil {
+		return s, err
+	}
+	if s.after, s.before, err = o.list.shortcuts.window(opts); err != nil {
+		return s, err
+	}
+	exprs = append([]*filter.Expr{s.filter}, exprs...)
+	if text := activeIn(s.after, s.before); text != "" {
+		e, err := filter.Parse(text, opts)
+		if err != nil {
+			return s, fmt.Errorf("--after and --before as the filter %s: %w", text, err)
+		}
+		exprs = append(exprs, e)
+	}
+	s.filter = filter.And(exprs...)
+	return s, nil
+}
+
 // query returns the question that the flags ask.
-func (o *options) query() (store.Query, error) {
+func (o *options) query(s selection) store.Query {
 	l := &o.list
-	q := store.Query{Limit: l.limit, Skip: l.skip}
+	q := store.Query{Limit: l.limit, Skip: l.skip, Filter: s.filter}
 	for _, name := range l.orderBy {
 		attr, desc := strings.CutPrefix(name, "-")
 		q.OrderBy = append(q.OrderBy, store.Order{Attr: attr, Desc: desc})
 	}
-	var err error
-	q.Filter, err = o.parseFilters()
-	return q, err
+	return q
 }
 
 // runList runs the command without subcommand.
@@ -98,152 +180,52 @@ func (o *options) runList(ctx context.Context) error {
 	if err != nil {
 		return usage(err)
 	}
+	f, err := o.out.wanted()
+	if err != nil {
+		return err
+	}
 	if maintain != nil {
+		switch {
+		case o.list.explain:
+			return usage(errors.New("--explain explains questions, and nothing that changes the store"))
+		case o.out.file != "":
+			return usage(errors.New("--output is for answers, and changing the store has none"))
+		}
 		return maintain(ctx)
 	}
-	q, err := o.query()
+	if f.picture() {
+		return usage(fmt.Errorf("--output %s: this answer is a list, not a picture; write it to .txt, .json, .ndjson or .csv", o.out.file))
+	}
+	if slices.Contains(o.list.fields, showFields) {
+		return o.deliver(o.printAttributes)
+	}
+	s, err := o.selection()
 	if err != nil {
 		return err
 	}
-	return o.withStore(ctx, func(ctx context.Context, db store.Reader) error {
-		switch {
-		case o.list.count:
-			return o.printCounts(ctx, db, q)
-		case len(o.list.top) > 0:
-			return o.printTop(ctx, db, q)
-		case o.list.json:
-			return o.printFlowsJSON(ctx, db, q)
-		}
-		return o.printFlows(ctx, db, q)
+	return o.ask(ctx, func(ctx context.Context, db store.Reader, out *output) error {
+		return o.answer(ctx, db, out, s)
 	})
 }
 
-func (o *options) printCounts(ctx context.Context, db store.Counter, q store.Query) error {
-	n, err := db.Counts(ctx, q)
-	if err != nil {
-		return err
+// answer answers the question that the flags ask.
+func (o *options) answer(ctx context.Context, db store.Reader, out *output, s selection) error {
+	l, q := &o.list, o.query(s)
+	switch {
+	case l.shortcuts.width.show:
+		return printPrecision(ctx, db, out)
+	case l.count && l.mode != defaultMode:
+		return countPairs(ctx, db, out, q)
+	case l.count:
+		return printCounts(ctx, db, out, q)
+	case len(l.top) > 0:
+		return o.printTop(ctx, db, out, q)
+	case len(l.fields) > 0:
+		return printFields(ctx, db, out, q, l.fields)
+	case l.daily:
+		return o.printDaily(ctx, db, out, s, q)
+	case l.mode != defaultMode:
+		return o.printPairs(ctx, db, out, q)
 	}
-	if o.list.json {
-		return writeJSON(o.stdout, n)
-	}
-	_, err = fmt.Fprintf(o.stdout, "%d clients\n%d servers\n%d flows\n", n.Clients, n.Servers, n.Flows)
-	return err
-}
-
-func (o *options) printFlowsJSON(ctx context.Context, db store.FlowLister, q store.Query) error {
-	w := bufio.NewWriterSize(o.stdout, 64<<10)
-	for f, err := range db.Flows(ctx, q) {
-		if err != nil {
-			return errors.Join(err, w.Flush())
-		}
-		if err := writeJSON(w, f); err != nil {
-			return err
-		}
-	}
-	return w.Flush()
-}
-
-// printFlows prints a line for each flow, in columns.
-func (o *options) printFlows(ctx context.Context, db store.FlowLister, q store.Query) error {
-	right := func(name string) term.Column { return term.Column{Name: name, Right: true} }
-	t := o.table(
-		term.Column{Name: "src"}, term.Column{Name: "proto/dport"}, term.Column{Name: "dst"},
-		right("count"), right("cspkts"), right("scpkts"), right("csbytes"), right("scbytes"),
-		term.Column{Name: "firstseen"}, term.Column{Name: "lastseen"},
-	)
-	for f, err := range db.Flows(ctx, q) {
-		if err != nil {
-			if t.Rows() > 0 {
-				err = errors.Join(err, t.Flush())
-			}
-			return err
-		}
-		err = t.Row(
-			f.Src.String(), f.Label(), f.Dst.String(), strconv.FormatInt(f.Count, 10),
-			strconv.FormatInt(f.CSPkts, 10), strconv.FormatInt(f.SCPkts, 10),
-			strconv.FormatInt(f.CSBytes, 10), strconv.FormatInt(f.SCBytes, 10),
-			f.FirstSeen.In(o.zone).Format(timeLayout), f.LastSeen.In(o.zone).Format(timeLayout),
-		)
-		if err != nil {
-			return err
-		}
-	}
-	return t.Flush()
-}
-
-// table returns a table for people, or one without padding and header where
-// there is a separator.
-func (o *options) table(columns ...term.Column) *term.Table {
-	if o.list.separator != "" {
-		return term.NewPlain(o.stdout, o.list.separator, len(columns))
-	}
-	return term.NewTable(o.stdout, " | ", true, columns...)
-}
-
-// topJSON is a group as --json prints it.
-type topJSON struct {
-	Fields    []any   `json:"fields"`
-	Count     int64   `json:"count"`
-	Collected [][]any `json:"collected,omitempty"`
-}
-
-// printTop prints groups as IVRE does: (values) | count | (values) ; (values).
-func (o *options) printTop(ctx context.Context, db store.Ranker, q store.Query) error {
-	l := &o.list
-	if q.Limit == 0 {
-		q.Limit = topLimit
-	}
-	rows, err := db.Top(ctx, store.TopQuery{
-		Query: q, Fields: l.top, Collect: l.collect, Sum: l.sum, Least: l.least,
-	})
-	if err != nil {
-		return err
-	}
-	if l.json {
-		for i := range rows {
-			if err := writeJSON(o.stdout, topJSON(rows[i])); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	columns := []term.Column{{}, {Right: true}}
-	if len(l.collect) > 0 {
-		columns = append(columns, term.Column{})
-	}
-	t := term.NewTable(o.stdout, " | ", false, columns...)
-	if l.separator != "" {
-		t = term.NewPlain(o.stdout, l.separator, len(columns))
-	}
-	for i := range rows {
-		cells := []string{o.tuple(rows[i].Fields), strconv.FormatInt(rows[i].Count, 10)}
-		if len(l.collect) > 0 {
-			groups := make([]string, len(rows[i].Collected))
-			for j := range groups {
-				groups[j] = o.tuple(rows[i].Collected[j])
-			}
-			cells = append(cells, strings.Join(groups, " ; "))
-		}
-		if err := t.Row(cells...); err != nil {
-			return err
-		}
-	}
-	return t.Flush()
-}
-
-// tuple returns values in parentheses, missing ones as nothing.
-func (o *options) tuple(values []any) string {
-	out := make([]string, len(values))
-	for i, v := range values {
-		switch v := v.(type) {
-		case nil:
-		case time.Time:
-			out[i] = v.In(o.zone).Format(timeLayout)
-		case float64:
-			out[i] = strconv.FormatFloat(v, 'f', -1, 64)
-		default:
-			out[i] = fmt.Sprint(v)
-		}
-	}
-	return "(" + strings.Join(out, ", ") + ")"
+	return o.printFlows(ctx, db, out, q)
 }

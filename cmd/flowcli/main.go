@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +34,12 @@ type textError struct {
 func (e *textError) Error() string { return e.err.Error() }
 func (e *textError) Unwrap() error { return e.err }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	// Where nobody reads an answer any more the write fails, and all that a query left
+	// on the disk goes before the program does.
+	signal.Ignore(syscall.SIGPIPE)
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
 
 // run runs the command and returns its exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -50,6 +58,9 @@ func completes(args []string) bool {
 
 // report prints an error and returns the exit code that goes with it.
 func report(stderr io.Writer, err error) int {
+	if unread(err) {
+		return command.OK
+	}
 	if bad := new(textError); errors.As(err, &bad) {
 		command.Complain(stderr, "flowcli", bad)
 		if bad.offset >= 0 {
@@ -67,6 +78,12 @@ func report(stderr io.Writer, err error) int {
 		fmt.Fprintln(stderr, "Give it more with --memory.")
 	}
 	return code
+}
+
+// unread reports whether an error is that whoever read the answer has seen enough.
+func unread(err error) bool {
+	bad := new(fs.PathError)
+	return errors.As(err, &bad) && errors.Is(bad, syscall.EPIPE) && bad.Path == os.Stdout.Name()
 }
 
 // caret returns the line of text that holds the offset, and below it a mark.

@@ -133,7 +133,11 @@ func (o *options) reducePrecision(ctx context.Context) error {
 
 // printReduced says what became of the slots.
 func (o *options) printReduced(r neo4j.Reduced) error {
-	if o.list.json {
+	f, err := o.out.wanted()
+	if err != nil {
+		return err
+	}
+	if f == asJSON || f == asNDJSON {
 		return writeJSON(o.stdout, struct {
 			Flows  int64 `json:"flows"`
 			Before int64 `json:"before"`
@@ -141,7 +145,7 @@ func (o *options) printReduced(r neo4j.Reduced) error {
 		}{r.Flows, int64(r.Before / time.Second), int64(r.After / time.Second)})
 	}
 	before, after := config.Duration(r.Before), config.Duration(r.After)
-	_, err := fmt.Fprintf(o.stdout, "slots of %s instead of %s: %s flows changed\n", after.String(), before.String(), term.Number(r.Flows))
+	_, err = fmt.Fprintf(o.stdout, "slots of %s instead of %s: %s flows changed\n", after.String(), before.String(), term.Number(r.Flows))
 	return err
 }
 

@@ -49,6 +49,8 @@ func jsonValue(v any) any {
 		}
 	case []byte:
 		return hex.EncodeToString(v)
+	case time.Time:
+		return v.UTC()
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {
@@ -137,7 +139,8 @@ func csvText(v any) (string, error) {
 	switch v := v.(type) {
 	case string:
 		text := term.Escape(v)
-		if v != "" && strings.ContainsRune("=+-@\t\r", rune(v[0])) {
+		// Some take the wide forms for the same.
+		if strings.IndexAny(v, "=+-@\t\r\uff1d\uff0b\uff0d\uff20") == 0 {
 			text = "'" + text
 		}
 		return text, nil

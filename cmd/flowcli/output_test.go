@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
 	"iter"
 	"testing"
 	"time"
@@ -41,6 +42,11 @@ func (r someRows) All() iter.Seq2[[]any, error] {
 }
 
 func (r someRows) Close() error { return nil }
+
+// printAs prints rows in a format.
+func printAs(w io.Writer, f format, rows store.Rows) error {
+	return printRows(&output{w: w, format: f, style: style{sep: " | "}, line: new(waiting)}, rows)
+}
 
 // TestGraphRows shows what graphs are made of in every format.
 func TestGraphRows(t *testing.T) {
@@ -104,7 +110,7 @@ func TestGraphRows(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			rows := someRows{columns: []string{"v"}, rows: [][]any{{tc.value}}}
 			var table, csv, json bytes.Buffer
-			if err := errors.Join(printTable(&table, rows), printCSV(&csv, rows), printJSON(&json, rows)); err != nil {
+			if err := errors.Join(printAs(&table, asText, rows), printAs(&csv, asCSV, rows), printAs(&json, asNDJSON, rows)); err != nil {
 				t.Fatal(err)
 			}
 			for _, got := range []struct{ format, got, want string }{
@@ -143,7 +149,7 @@ func TestRowsWithoutTypes(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := printTable(&b, tc.rows); !errors.Is(err, tc.err) {
+			if err := printAs(&b, asText, tc.rows); !errors.Is(err, tc.err) {
 				t.Errorf("error %v, want %v", err, tc.err)
 			}
 			if b.String() != tc.want {

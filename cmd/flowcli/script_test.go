@@ -24,7 +24,7 @@ import (
 var update = flag.Bool("update", false, "rewrite golden files in the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(neo4jtest.M{M: m}, map[string]func(){
+	testscript.Main(suite{neo4jtest.M{M: m}}, map[string]func(){
 		"flowcli": main,
 		"mklake":  makeLake,
 		"mklive":  makeLive,

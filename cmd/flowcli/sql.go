@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir/internal/command"
 	"weir/store"
 )
 
@@ -18,8 +19,9 @@ joined to conn by uid). "DESCRIBE conn" lists the columns of one. The language i
 DuckDB's. Only a single SELECT is allowed: nothing can be changed, and no other
 file read. Times are in UTC.
 
-JSON output is an object a line. In CSV output, a text that a spreadsheet would
-take for a formula starts with an apostrophe.`
+Output is an aligned table, with --json one array of objects, with --ndjson an
+object a line, or --csv; --output FILE writes it to a file. In CSV, a text that a
+spreadsheet would take for a formula starts with an apostrophe.`
 
 const sqlExamples = `  flowcli sql "SELECT query, count(*) FROM dns GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
   flowcli sql "SELECT server_name, version, cipher FROM ssl WHERE established" --format csv
@@ -27,7 +29,6 @@ const sqlExamples = `  flowcli sql "SELECT query, count(*) FROM dns GROUP BY 1 O
   flowcli sql - < query.sql`
 
 func (o *options) newSQL() *cobra.Command {
-	var r rawOptions
 	cmd := &cobra.Command{
 		Use:               `sql "SELECT ..." [flags]`,
 		Short:             "Run a SELECT over the tables of a lake",
@@ -35,17 +36,14 @@ func (o *options) newSQL() *cobra.Command {
 		Example:           sqlExamples,
 		Args:              oneQuery,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, args []string) error { return o.runSQL(cmd.Context(), args[0], &r) },
+		RunE:              func(cmd *cobra.Command, args []string) error { return o.runSQL(cmd.Context(), args[0]) },
 	}
-	r.addFlags(cmd)
+	o.out.addFlags(cmd.Flags())
+	command.CompleteFlags(cmd, o.out.completions())
 	return cmd
 }
 
-func (o *options) runSQL(ctx context.Context, arg string, r *rawOptions) error {
-	print, err := r.printer()
-	if err != nil {
-		return err
-	}
+func (o *options) runSQL(ctx context.Context, arg string) error {
 	if _, err := need[directory](o, "sql", "use flowcli cypher"); err != nil {
 		return err
 	}
@@ -53,7 +51,9 @@ func (o *options) runSQL(ctx context.Context, arg string, r *rawOptions) error {
 	if err != nil {
 		return err
 	}
-	return o.withStore(ctx, func(ctx context.Context, db store.Reader) error {
-		return o.printRaw(ctx, text, db.Raw, print)
+	return o.deliver(func(out *output) error {
+		return o.withStore(ctx, func(ctx context.Context, db store.Reader) error {
+			return o.printRaw(ctx, out, text, db.Raw)
+		})
 	})
 }

@@ -174,6 +174,35 @@ func TestSameOutput(t *testing.T) {
 		{"-t", "service", "-C", "conn_state", "-l", "3", "--skip", "1"},
 		{"-t", "meta.dns.query", "-f", "meta.dns"},
 		{"-t", "meta.dns.answers"},
+		{"--ndjson", "-o", "src", "dst", "-l", "50"},
+		{"--csv"},
+		{"--csv", "-T", "-l", "30"},
+		{"-T"},
+		{"-T", "-j", "-l", "30"},
+		{"-m", "flow_map"},
+		{"-m", "flow_map", "-T", "-o=-flows", "-l", "9", "--skip", "2"},
+		{"-m", "flow_map", "--csv"},
+		{"-m", "talk_map", "-j", "-o", "-csbytes"},
+		{"-c", "-m", "talk_map"},
+		{"-c", "--csv"},
+		{"--flow-daily"},
+		{"--flow-daily", "-j", "--tz", "Asia/Kolkata"},
+		{"--flow-daily", "--csv", "--udp"},
+		{"--fields", "src.addr", "dport", "sports", "lastseen", "duration", "times.start"},
+		{"--fields", "meta.dns.query", "meta.http.host", "service", "-j"},
+		{"--fields", "proto", "vlan", "--csv", "-o", "-count", "-l", "40"},
+		{"--fields"},
+		{"--precision"},
+		{"--precision", "-j"},
+		{"-c", "--precision", "1h"},
+		{"--tcp", "--net", "10.0.0.0/8", "-s", " "},
+		{"--host", "0.0.0.0/0", "--proto", "udp", "icmp"},
+		{"--port", "53", "80", "443", "--csv"},
+		{"--top", "proto", "dport", "--csv"},
+		{"-c", "-a", "2000-01-01", "-b", "now"},
+		{"-c", "-b", "2000-01-01"},
+		{"--flow-daily", "-a", "2000-01-01 10:00"},
+		{"--top", "dport", "-C", "src.addr", "-S", "csbytes", "--ndjson", "-L"},
 		{"-j", "-t", "meta.http.status_code", "-C", "src.addr", "meta.http.host"},
 		{"-t", "dport", "-f", "proto = tcp", "-s", ";"},
 		{"-t", "firstseen", "-l", "3", "--tz", "Asia/Tokyo"},
@@ -197,6 +226,40 @@ func TestSameOutput(t *testing.T) {
 	}
 }
 
+// TestSameErrors makes sure that both stores refuse the same, and explain what they would
+// run without an answer.
+func TestSameErrors(t *testing.T) {
+	path := exampleLake(t)
+	uri := emptyServer(t)
+	loadLake(t, uri, path)
+	for _, store := range []struct{ location, language string }{{path, "SELECT"}, {uri, "MATCH"}} {
+		for _, args := range [][]string{
+			{"-o", "nosuch"},
+			{"-o", "-sports"},
+			{"--fields", "src", "nosuch"},
+			{"--top", "nosuch"},
+			{"--top", "dport", "-C", "nosuch"},
+			{"--top", "dport", "-S", "proto"},
+			{"-m", "talk_map", "-o", "dport"},
+			{"-m", "flow_map", "-o", "nosuch"},
+		} {
+			out, msg, code := flowcli(t, append([]string{"--store", store.location}, args...)...)
+			if code != 2 || out != "" || !strings.Contains(msg, ": expected one of ") {
+				t.Errorf("%q on %s: exit code %d, %q, %s, want wrong usage and what is known", args, store.location, code, out, msg)
+			}
+		}
+		for _, args := range [][]string{
+			{}, {"-T"}, {"-c"}, {"--fields", "src", "sports"}, {"--top", "proto", "-C", "dport"}, {"-m", "flow_map"}, {"-c", "-m", "talk_map"}, {"--flow-daily"},
+		} {
+			out, msg, code := flowcli(t, append([]string{"--store", store.location, "--explain", "-j", "--port", "53"}, args...)...)
+			var list []struct{ Text string }
+			if err := json.Unmarshal([]byte(out), &list); code != 0 || err != nil || len(list) == 0 || !strings.Contains(list[0].Text, store.language) {
+				t.Errorf("%q on %s: exit code %d, %v, %s, %s, want a statement", args, store.location, code, err, out, msg)
+			}
+		}
+	}
+}
+
 // TestClassicQuery compares the query that people know of graphs of flows with the
 // ranking of a lake.
 func TestClassicQuery(t *testing.T) {
@@ -206,24 +269,23 @@ func TestClassicQuery(t *testing.T) {
 	}
 	uri := emptyServer(t)
 	loadLake(t, uri, path)
-	type group struct {
-		Fields []any
-		Count  int64
-	}
 	want := make(map[string]int64)
 	out, msg, code := flowcli(t, "--store", path, "-j", "--top", "proto", "dport")
 	if code != 0 {
 		t.Fatal(msg)
 	}
-	for line := range strings.Lines(out) {
-		var g group
-		if err := json.Unmarshal([]byte(line), &g); err != nil {
-			t.Fatal(err)
-		}
-		want[fmt.Sprint(g.Fields)] = g.Count
+	var groups []struct {
+		Proto, Dport any
+		Flows        int64
+	}
+	if err := json.Unmarshal([]byte(out), &groups); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range groups {
+		want[fmt.Sprint([]any{g.Proto, g.Dport})] = g.Flows
 	}
 	got := make(map[string]int64)
-	out, msg, code = flowcli(t, "--store", uri, "cypher", "--format", "json",
+	out, msg, code = flowcli(t, "--store", uri, "cypher", "--format", "ndjson",
 		"MATCH (f:Flow) RETURN [f.proto, f.dport], count(*) AS cnt ORDER BY cnt DESC")
 	if code != 0 {
 		t.Fatal(msg)

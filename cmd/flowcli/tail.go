@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +44,7 @@ It goes on until it is interrupted.`
 
 const tailExamples = `  flowcli tail
   flowcli tail -f 'dport = 443' 'csbytes > 1M'
-  flowcli tail -f 'meta.dns.query =~ .*\.example\.com' -j
+  flowcli tail -f 'meta.dns.query =~ .*\.example\.com' --ndjson
   flowcli tail --last 100 --once                the last 100, and no more`
 
 func (o *options) newTail() *cobra.Command {
@@ -61,7 +60,8 @@ func (o *options) newTail() *cobra.Command {
 	f.SortFlags = false
 	f.StringArrayVarP(&o.list.flowFilters, "flow-filters", "f", nil, "print connections that these `filters` select")
 	f.StringArrayVarP(&o.list.nodeFilters, "node-filters", "n", nil, "the same; IVRE's `filters` on hosts (src.addr, dst.addr, addr)")
-	f.BoolVarP(&o.json, "json", "j", false, "print JSON, one object a line, with the columns of view conn")
+	f.BoolVar(&o.json, "ndjson", false, "print JSON, one object a line, with the columns of view conn")
+	f.BoolVarP(&o.json, "json", "j", false, "the same: it has no end that could close an array")
 	f.IntVar(&o.tail.last, "last", 10, "print this `many` of the connections that ended before")
 	f.BoolVar(&o.tail.once, "once", false, "print only these and end")
 	f.BoolVar(&o.tail.wait, "wait", false, "wait for the store where there is none yet")
@@ -162,8 +162,12 @@ func hungUp(w io.Writer) bool {
 
 func (o *options) newTailPrinter(columns []store.Column) (tailPrinter, error) {
 	if o.json {
-		p, err := newJSONPrinter(columns)
-		return &tailJSON{p, bufio.NewWriterSize(o.stdout, 64<<10)}, err
+		names := make([]string, len(columns))
+		for i := range columns {
+			names[i] = columns[i].Name
+		}
+		s, err := newJSONSheet(o.stdout, false, named(names...))
+		return &tailJSON{s}, err
 	}
 	t := &tailTable{zone: o.zone, index: make(map[string]int)}
 	for i := range columns {
@@ -179,13 +183,10 @@ func (o *options) newTailPrinter(columns []store.Column) (tailPrinter, error) {
 }
 
 // tailJSON prints objects.
-type tailJSON struct {
-	*jsonPrinter
-	w *bufio.Writer
-}
+type tailJSON struct{ s *jsonSheet }
 
-func (t *tailJSON) row(row []any) error { return t.jsonPrinter.row(t.w, row) }
-func (t *tailJSON) flush() error        { return t.w.Flush() }
+func (t *tailJSON) row(row []any) error { return t.s.row(row, nil) }
+func (t *tailJSON) flush() error        { return t.s.flush() }
 
 // tailTable prints lines for people.
 type tailTable struct {

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"io"
 	"strings"
+	"unicode"
 )
 
 // Column is a column of a table.
@@ -29,6 +30,9 @@ type Table struct {
 	header  bool
 	plain   bool
 	rows    int
+	// guard is a character of sep that cells do not use themselves: where it stands in
+	// one it is escaped, so that no text from the wire can pass for more columns. 0 is none.
+	guard rune
 }
 
 // pendingRows is how many rows a table looks at before it writes.
@@ -39,7 +43,7 @@ const pendingRows = 1000
 func NewTable(w io.Writer, sep string, header bool, columns ...Column) *Table {
 	t := &Table{
 		w: bufio.NewWriterSize(w, 64<<10), columns: columns, sep: sep, header: header,
-		widths: make([]int, len(columns)),
+		widths: make([]int, len(columns)), guard: guardOf(sep),
 	}
 	if header {
 		for i := range columns {
@@ -52,7 +56,28 @@ func NewTable(w io.Writer, sep string, header bool, columns ...Column) *Table {
 // NewPlain returns a table of n columns for programs: without header and
 // padding. Each row is written as it comes.
 func NewPlain(w io.Writer, sep string, n int) *Table {
-	return &Table{w: bufio.NewWriterSize(w, 64<<10), columns: make([]Column, n), sep: sep, plain: true}
+	return &Table{w: bufio.NewWriterSize(w, 64<<10), columns: make([]Column, n), sep: sep, plain: true, guard: guardOf(sep)}
+}
+
+// guardOf returns the first character of a separator that is neither white space nor
+// what addresses, numbers and lists of them are written with.
+func guardOf(sep string) rune {
+	for _, r := range sep {
+		if !unicode.In(r, unicode.White_Space, unicode.L, unicode.N) && !strings.ContainsRune(",;()[]{}.:/-\\", r) {
+			return r
+		}
+	}
+	return 0
+}
+
+// cell returns a cell as it is written.
+func (t *Table) cell(s string) string {
+	s = Escape(s)
+	if t.guard != 0 && strings.ContainsRune(s, t.guard) {
+		g := string(t.guard)
+		s = strings.ReplaceAll(s, g, string(appendBytes(nil, g)))
+	}
+	return s
 }
 
 // Row adds a row: a cell for each column. Cells are escaped; the slice is the
@@ -60,7 +85,7 @@ func NewPlain(w io.Writer, sep string, n int) *Table {
 func (t *Table) Row(cells ...string) error {
 	row := make([]string, len(t.columns))
 	for i := range min(len(cells), len(row)) {
-		row[i] = Escape(cells[i])
+		row[i] = t.cell(cells[i])
 	}
 	t.rows++
 	if t.plain || t.rows > pendingRows {

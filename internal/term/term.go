@@ -9,7 +9,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/mattn/go-runewidth"
@@ -33,85 +32,6 @@ func Width(f *os.File) (width int, ok bool) {
 func IsTerminal(f *os.File) bool {
 	_, ok := Width(f)
 	return ok
-}
-
-// Escape returns s with everything that a terminal could act on, or that would
-// be invisible, written as \xNN: control characters (and with them ANSI
-// sequences), marks that turn the direction of text, odd spaces, and bytes
-// that are not UTF-8.
-func Escape(s string) string {
-	for i, r := range s {
-		if !printable(s[i:], r) {
-			return string(appendEscaped([]byte(s[:i]), s[i:]))
-		}
-	}
-	return s
-}
-
-// printable reports whether the rune that rest starts with is shown as it is.
-func printable(rest string, r rune) bool {
-	if r < utf8.RuneSelf {
-		return r >= ' ' && r < 0x7f
-	}
-	if r == utf8.RuneError && !strings.HasPrefix(rest, string(utf8.RuneError)) {
-		return false
-	}
-	return unicode.IsPrint(r)
-}
-
-func appendEscaped(b []byte, s string) []byte {
-	const digits = "0123456789abcdef"
-	for i := 0; i < len(s); {
-		r, n := utf8.DecodeRuneInString(s[i:])
-		if printable(s[i:], r) {
-			b = append(b, s[i:i+n]...)
-		} else {
-			for _, c := range []byte(s[i : i+n]) {
-				b = append(b, '\\', 'x', digits[c>>4], digits[c&15])
-			}
-		}
-		i += n
-	}
-	return b
-}
-
-// EscapeJSON returns JSON text in which what Escape would escape is written as
-// \uNNNN. Such characters stand only inside strings, so that the value stays
-// the same; white space between values stays, too.
-func EscapeJSON(data []byte) []byte {
-	clean := true
-	for i := 0; i < len(data) && clean; {
-		r, n := utf8.DecodeRune(data[i:])
-		clean = jsonClean(r)
-		i += n
-	}
-	if clean {
-		return data
-	}
-	const digits = "0123456789abcdef"
-	out := make([]byte, 0, len(data)+len(data)/8)
-	unit := func(u uint16) {
-		out = append(out, '\\', 'u', digits[u>>12], digits[u>>8&15], digits[u>>4&15], digits[u&15])
-	}
-	for len(data) > 0 {
-		r, n := utf8.DecodeRune(data)
-		switch {
-		case jsonClean(r):
-			out = append(out, data[:n]...)
-		case r > 0xffff:
-			r -= 0x10000
-			unit(uint16(0xd800 + r>>10))
-			unit(uint16(0xdc00 + r&0x3ff))
-		default:
-			unit(uint16(r))
-		}
-		data = data[n:]
-	}
-	return out
-}
-
-func jsonClean(r rune) bool {
-	return r < 0x7f || r >= utf8.RuneSelf && unicode.IsPrint(r)
 }
 
 // StringWidth returns how many columns s takes; it must be escaped.

@@ -5,6 +5,7 @@ package term_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -12,10 +13,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
+	"weir/internal/command/commandtest"
 	"weir/internal/term"
 )
 
@@ -37,6 +38,12 @@ func TestEscape(t *testing.T) {
 		{"replacement\ufffd", "replacement\ufffd"},
 		{"nbsp\u00a0", `nbsp\xc2\xa0`},
 		{`back\slash`, `back\slash`},
+		{"filler\u3164\u2800", `filler\xe3\x85\xa4\xe2\xa0\x80`},
+		{"\u0301alone", `\xcc\x81alone`},
+		{"\t\u0301", `\x09\xcc\x81`},
+		{"e\u0301 नि ᄒ", "e\u0301 नि ᄒ"},
+		{"z" + strings.Repeat("\u0301", 8) + "e\u0301", "z" + strings.Repeat("\u0301", 6) + `\xcc\x81\xcc\x81` + "e\u0301"},
+		{"heart\u2764\ufe0f", "heart\u2764" + `\xef\xb8\x8f`},
 	}
 	for _, tc := range tests {
 		if got := term.Escape(tc.in); got != tc.want {
@@ -45,20 +52,34 @@ func TestEscape(t *testing.T) {
 	}
 }
 
-// harmless reports whether a terminal shows every character of s as it is.
+// harmless reports whether a terminal shows every character of s as it is, in one line.
 func harmless(s string) bool {
-	for _, r := range s {
-		switch {
-		case r < ' ', r == 0x7f, r >= 0x80 && r < 0xa0, r == 0x200e, r == 0x200f,
-			r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
-			return false
+	return commandtest.Harmless(s) == nil && !strings.Contains(s, "\n")
+}
+
+// TestTableSeparator checks that no cell passes for more columns.
+func TestTableSeparator(t *testing.T) {
+	tests := []struct{ sep, want string }{
+		{" | ", "a \\x7c b; c, d | 1\n"},
+		{"|", "a \\x7c b; c, d|1\n"},
+		{", ", "a | b; c, d, 1\n"},
+		{"\t", "a | b; c, d\t1\n"},
+		{"#|#", "a | b; c, d#|#1\n"},
+	}
+	for _, tc := range tests {
+		var b bytes.Buffer
+		tab := term.NewPlain(&b, tc.sep, 2)
+		if err := errors.Join(tab.Row("a | b; c, d", "1"), tab.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if b.String() != tc.want {
+			t.Errorf("row separated by %q = %q, want %q", tc.sep, b.String(), tc.want)
 		}
 	}
-	return utf8.ValidString(s)
 }
 
 func FuzzEscape(f *testing.F) {
-	for _, s := range []string{"a", "\x1b[31m", "\u202e", "\xff", "é\x00"} {
+	for _, s := range []string{"a", "\x1b[31m", "\u202e", "\xff", "é\x00", "e\u0301\u0301", "\u0301\"", "\u3164"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -66,7 +87,7 @@ func FuzzEscape(f *testing.F) {
 		if !harmless(got) {
 			t.Errorf("Escape(%q) = %q, which is not harmless", s, got)
 		}
-		if harmless(s) && got != s && !strings.Contains(got, `\x`) {
+		if got != s && !strings.Contains(got, `\x`) {
 			t.Errorf("Escape(%q) = %q", s, got)
 		}
 		if again := term.Escape(got); again != got {
@@ -95,6 +116,7 @@ func TestEscapeJSON(t *testing.T) {
 		{`{"a":"b"}`, `{"a":"b"}`},
 		{"{\"a\":\"\x7f\u009b\u202e\"}", `{"a":"\u007f\u009b\u202e"}`},
 		{"\"\U000e0001é\"", `"\udb40\udc01é"`},
+		{"[\"\u0301\",\n \"e\u0301\"]", "[\"" + `\u0301` + "\",\n \"e\u0301\"]"},
 	}
 	for _, tc := range tests {
 		if got := string(term.EscapeJSON([]byte(tc.in))); got != tc.want {

@@ -75,6 +75,9 @@ type DB struct {
 	// retries counts transactions that were tried again.
 	retries atomic.Int64
 
+	// notes gets the queries of questions, which are not run; nil runs them.
+	notes *notes
+
 	// checked says that the server's version and the database's schema are known to
 	// be right; checking holds a token while nobody finds out. Waiting for it ends
 	// with the waiter's context, which a mutex does not care for.

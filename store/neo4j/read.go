@@ -3,6 +3,7 @@
 package neo4j
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -173,21 +174,82 @@ func (d *DB) flows(ctx context.Context, sq store.Query, yield func(*store.Flow) 
 	if err != nil {
 		return err
 	}
-	text := q.beginInOrder(order) + " WITH src, f, dst ORDER BY " + order + q.page(sq.Skip, sq.Limit) + " RETURN " + flowText
-	return d.answer(ctx, q, text, func(r *neo4j.Record) error {
-		f, err := scanFlow(r.Values)
-		if err != nil {
-			return err
-		}
-		if !yield(f) {
-			return errStop
-		}
-		return nil
-	})
+	text := q.beginInOrder(order) + " WITH src, f, dst ORDER BY " + order + q.page(sq.Skip, sq.Limit)
+	columns := flowText
+	if sq.Times {
+		columns += ", f.times"
+	}
+	if sq.Intel == 0 {
+		return d.answer(ctx, q, text+" RETURN "+columns, func(r *neo4j.Record) error {
+			f, err := scanFlow(r.Values, sq.Times)
+			if err != nil {
+				return err
+			}
+			if !yield(f) {
+				return errStop
+			}
+			return nil
+		})
+	}
+	// Behind each flow comes its intel, a row for each relation: there may be many.
+	text += " CALL (src, f, dst) { RETURN [" + columns + "] AS head, null AS i, null AS m UNION ALL " +
+		"MATCH (f)-[m:INTEL]->(i:Intel) RETURN null AS head, i, m } RETURN f.key, head, labels(i), properties(i), properties(m)"
+	l := intelList{query: sq, intel: newGathering(), yield: yield}
+	if err := d.answer(ctx, q, text, l.add); err != nil || l.stopped {
+		return err
+	}
+	l.finish()
+	return nil
 }
 
-// scanFlow reads the columns of flowText.
-func scanFlow(v []any) (*store.Flow, error) {
+// intelList puts flows together with their intel.
+type intelList struct {
+	query store.Query
+	intel *gathering
+	yield func(*store.Flow) bool
+	// flow is the one whose intel is gathered, key is its.
+	flow    *store.Flow
+	key     string
+	stopped bool
+}
+
+// add adds a row.
+func (l *intelList) add(r *neo4j.Record) error {
+	s := scanner{values: r.Values}
+	key, head := s.text(), s.list()
+	if s.err != nil {
+		return s.err
+	}
+	if head != nil {
+		if !l.finish() {
+			return errStop
+		}
+		f, err := scanFlow(head, l.query.Times)
+		l.flow, l.key = f, key
+		l.intel.reset()
+		return err
+	}
+	if l.flow == nil || l.key != key {
+		return fmt.Errorf("intel of %q does not follow its flow", key)
+	}
+	labels, node, relation := s.list(), scan[map[string]any](&s, s.next()), scan[map[string]any](&s, s.next())
+	count := scan[int64](&s, relation["count"])
+	return cmp.Or(s.err, l.intel.add(labels, node, relation, count))
+}
+
+// finish yields the flow that is complete, if any.
+func (l *intelList) finish() bool {
+	if l.flow == nil {
+		return true
+	}
+	l.flow.Intel, l.flow.MoreIntel = l.intel.page(l.query.Intel)
+	l.stopped = !l.yield(l.flow)
+	l.flow = nil
+	return !l.stopped
+}
+
+// scanFlow reads the columns of flowText, and the times where they follow.
+func scanFlow(v []any, times bool) (*store.Flow, error) {
 	s := scanner{values: v}
 	f := new(store.Flow)
 	f.Src, f.Dst = s.addr(), s.addr()
@@ -200,6 +262,11 @@ func scanFlow(v []any) (*store.Flow, error) {
 	f.FirstSeen, f.LastSeen = s.time(), s.time()
 	f.ConnState, f.Service = s.texts(), s.texts()
 	f.VLAN, f.Sensor = s.ports(), s.texts()
+	if times {
+		for _, v := range s.list() {
+			f.Times = append(f.Times, scan[time.Time](&s, v).UTC())
+		}
+	}
 	if s.err != nil {
 		return nil, fmt.Errorf("a flow is not as weir makes them: %w", s.err)
 	}

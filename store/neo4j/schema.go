@@ -149,10 +149,13 @@ func (d *DB) makeItem(ctx context.Context, i *schemaItem) error {
 // precision returns the width of the timeline's slots.
 func (d *DB) precision(ctx context.Context) (time.Duration, error) {
 	var seconds int64
-	err := d.read(ctx, `MATCH (s:Store) RETURN s.precision AS precision`, nil, func(r *neo4j.Record) error {
-		var err error
-		seconds, _, err = neo4j.GetRecordValue[int64](r, "precision")
-		return err
+	// Who only says what would be run needs it, too.
+	err := d.transaction(ctx, func() bool { return true }, func(t *tx) error {
+		return t.each(`MATCH (s:Store) RETURN s.precision AS precision`, nil, func(r *neo4j.Record) error {
+			var err error
+			seconds, _, err = neo4j.GetRecordValue[int64](r, "precision")
+			return err
+		})
 	})
 	if err == nil && seconds <= 0 {
 		err = d.failure(Database, nil, fmt.Sprintf("the store has a precision of %d seconds", seconds))

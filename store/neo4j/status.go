@@ -10,7 +10,6 @@ import (
 
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
 
-	"weir/internal/filter"
 	"weir/internal/flow"
 	"weir/store"
 )
@@ -42,8 +41,14 @@ func (d *DB) status(ctx context.Context) (*store.Status, error) {
 			return nil, err
 		}
 	}
-	halves, whole := sumText([]*store.Attribute{countAttribute()})
-	err := d.read(ctx, "MATCH (f:Flow) WITH "+halves+" RETURN "+whole, nil, func(r *neo4j.Record) error {
+	width, err := d.precision(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.Precision = int64(width / time.Second)
+	sum := new(halves)
+	sum.add("f.count")
+	err = d.read(ctx, "MATCH (f:Flow) WITH "+sum.parts("sum")+" RETURN "+sum.whole("sum"), nil, func(r *neo4j.Record) error {
 		s.Connections, _ = r.Values[0].(int64)
 		return nil
 	})
@@ -99,9 +104,4 @@ func intelLabels() (out []string) {
 		out = append(out, k.Label)
 	}
 	return out
-}
-
-// countAttribute returns the attribute that counts a flow's connections.
-func countAttribute() *store.Attribute {
-	return new(store.Attribute{Attribute: filter.Attribute{Name: "count"}})
 }

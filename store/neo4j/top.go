@@ -28,17 +28,36 @@ func unwind(a *store.Attribute, name string) string {
 	case a.Kind != nil:
 		return " UNWIND " + orNothing("COLLECT { "+intelText(a)+" }") + " AS " + name
 	case a.Name == "addr":
-		return " UNWIND CASE WHEN src.addr = dst.addr THEN [src.addr] ELSE [src.addr, dst.addr] END AS " + name
+		return " UNWIND " + bothEnds + " AS " + name
 	case a.Name == "times.start":
 		return " UNWIND " + orNothing("f.times") + " AS " + name
 	case a.Name == "times.end":
 		return " UNWIND " + orNothing("[t IN f.times | t + duration({seconds: $precision})]") + " AS " + name
 	case a.Name == "times.duration":
-		return " UNWIND CASE WHEN size(f.times) > 0 THEN [$precision] ELSE [null] END AS " + name
+		return " UNWIND " + slotWidths + " AS " + name
 	case a.Set:
 		return " UNWIND " + orNothing("f."+a.Name) + " AS " + name
 	}
 	return " WITH *, " + scalarText(a) + " AS " + name
+}
+
+const (
+	// bothEnds is the list of the addresses of a flow.
+	bothEnds = "CASE WHEN src.addr = dst.addr THEN [src.addr] ELSE [src.addr, dst.addr] END"
+	// slotWidths is the list of the widths of a flow's slots, or of null where there are none.
+	slotWidths = "CASE WHEN size(f.times) > 0 THEN [$precision] ELSE [null] END"
+)
+
+// needPrecision sets the parameter for the width of slots where a text has it.
+func (d *DB) needPrecision(ctx context.Context, q *question, text string) error {
+	if !strings.Contains(text, "$precision") {
+		return nil
+	}
+	width, err := d.precision(ctx)
+	if err == nil {
+		q.Params["precision"] = width.Seconds()
+	}
+	return err
 }
 
 // orNothing returns the expression for a list, or for one that holds null where
@@ -78,18 +97,25 @@ func intelText(a *store.Attribute) string {
 // Half of a sum: what Neo4j adds up must not overflow.
 const halfBits = 1 << 32
 
-// sumText returns the expression for the sum of attributes over the rows of a
-// group, at most math.MaxInt64, in two steps.
-func sumText(attrs []*store.Attribute) (halves, whole string) {
-	var high, low []string
-	for _, a := range attrs {
-		high = append(high, fmt.Sprintf("%s / %d", scalarText(a), int64(halfBits)))
-		low = append(low, fmt.Sprintf("%s %% %d", scalarText(a), int64(halfBits)))
-	}
-	halves = "sum(" + strings.Join(high, " + ") + ") AS high, sum(" + strings.Join(low, " + ") + ") AS low"
-	whole = fmt.Sprintf("CASE WHEN high + low / %[1]d >= %[2]d THEN %[3]d ELSE high * %[1]d + low END",
-		int64(halfBits), int64(math.MaxInt64/halfBits+1), int64(math.MaxInt64))
-	return halves, whole
+// halves is a sum over the rows of a group, at most math.MaxInt64, in two steps.
+type halves struct{ high, low []string }
+
+// add adds an expression to what is summed up.
+func (h *halves) add(text string) {
+	h.high = append(h.high, fmt.Sprintf("%s / %d", text, int64(halfBits)))
+	h.low = append(h.low, fmt.Sprintf("%s %% %d", text, int64(halfBits)))
+}
+
+// parts returns the aggregations, called after a name.
+func (h *halves) parts(name string) string {
+	return "sum(" + strings.Join(h.high, " + ") + ") AS " + name + "_high, sum(" + strings.Join(h.low, " + ") + ") AS " + name + "_low"
+}
+
+// whole returns the expression for the sum, of what has these names.
+func (h *halves) whole(name string) string {
+	high, low := name+"_high", name+"_low"
+	return fmt.Sprintf("CASE WHEN %[4]s + %[5]s / %[1]d >= %[2]d THEN %[3]d ELSE %[4]s * %[1]d + %[5]s END",
+		int64(halfBits), int64(math.MaxInt64/halfBits+1), int64(math.MaxInt64), high, low)
 }
 
 // Top implements store.Ranker.
@@ -106,12 +132,8 @@ func (d *DB) top(ctx context.Context, sq store.TopQuery) ([]store.TopRow, error)
 	if err != nil {
 		return nil, err
 	}
-	if strings.Contains(text, "$precision") {
-		width, err := d.precision(ctx)
-		if err != nil {
-			return nil, err
-		}
-		q.Params["precision"] = width.Seconds()
+	if err := d.needPrecision(ctx, q, text); err != nil {
+		return nil, err
 	}
 	var out []store.TopRow
 	err = d.answer(ctx, q, text, func(r *neo4j.Record) error {
@@ -183,6 +205,9 @@ func compareValues(a, b any) int {
 		return compareAs(a, b, cmp.Compare)
 	case time.Time:
 		return compareAs(a, b, time.Time.Compare)
+	case []any:
+		other, _ := b.([]any)
+		return slices.CompareFunc(a, other, compareValues)
 	case bool:
 		return compareAs(a, b, func(a, b bool) int {
 			switch {
@@ -252,8 +277,11 @@ func topText(sq store.TopQuery) (string, *question, error) {
 		flows = ", collect(f) AS flows"
 	}
 	if len(sums) > 0 {
-		halves, whole := sumText(sums)
-		text += " WITH " + list + ", " + halves + flows + " WITH *, " + whole + " AS amount"
+		sum := new(halves)
+		for _, a := range sums {
+			sum.add(scalarText(a))
+		}
+		text += " WITH " + list + ", " + sum.parts("sum") + flows + " WITH *, " + sum.whole("sum") + " AS amount"
 	} else {
 		text += " WITH " + list + ", count(*) AS amount" + flows
 	}

@@ -54,8 +54,16 @@ func (d *DB) read(ctx context.Context, text string, params map[string]any, each 
 }
 
 // reading runs f in a transaction that only reads. On transient errors it does so
-// again as long as again allows it.
+// again as long as again allows it. A DB with notes runs nothing: all questions end here.
 func (d *DB) reading(ctx context.Context, again func() bool, f func(t *tx) error) error {
+	if d.notes != nil {
+		return f(&tx{d: d, outer: ctx, ctx: ctx})
+	}
+	return d.transaction(ctx, again, f)
+}
+
+// transaction is reading, with notes or without.
+func (d *DB) transaction(ctx context.Context, again func() bool, f func(t *tx) error) error {
 	if err := d.ready(ctx); err != nil {
 		return err
 	}
@@ -68,7 +76,8 @@ type tx struct {
 	d *DB
 	// outer is the caller's context, ctx has a time limit besides.
 	outer, ctx context.Context
-	t          neo4j.ExplicitTransaction
+	// t is nil where queries are noted instead of run.
+	t neo4j.ExplicitTransaction
 }
 
 // run runs a statement and returns what it did.
@@ -83,6 +92,10 @@ func (t *tx) run(text string, params map[string]any) (neo4j.ResultSummary, error
 
 // each runs a statement and calls f for every record.
 func (t *tx) each(text string, params map[string]any, f func(*neo4j.Record) error) error {
+	if t.t == nil {
+		t.d.notes.add(text, params)
+		return t.ctx.Err()
+	}
 	res, err := t.t.Run(t.ctx, text, params)
 	if err != nil {
 		return t.d.explain(t.outer, err)
