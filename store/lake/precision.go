@@ -53,7 +53,7 @@ func (l *Lake) ReducePrecision(width time.Duration) (before, after time.Duration
 		return l.replaceManifest(m)
 	})
 	if err != nil {
-		return 0, 0, fmt.Errorf("reduce precision: %w", err)
+		return 0, 0, err
 	}
 	return before, width, nil
 }
