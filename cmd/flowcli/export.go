@@ -150,10 +150,12 @@ func (o *options) runExport(ctx context.Context, x *exportOptions) error {
 	}
 	q := o.query(s)
 	q.Times = true
+	line := o.wait()
+	defer line.stop()
 	return o.withStore(ctx, func(ctx context.Context, db store.Reader) error {
 		write := func(w io.Writer) error {
-			b := bufio.NewWriterSize(w, 64<<10)
-			return errors.Join(o.export(ctx, db, q, x, b), b.Flush())
+			b := bufio.NewWriterSize(line.before(w), 64<<10)
+			return errors.Join(x.write(ctx, db, q, b, line), b.Flush())
 		}
 		if x.output == "" || x.output == "-" {
 			return write(o.stdout)
@@ -171,18 +173,15 @@ type exporter interface {
 	Close() error
 }
 
-func (o *options) export(ctx context.Context, db store.Reader, q store.Query, x *exportOptions, w io.Writer) (err error) {
+// write writes the graph of the flows that a query selects; line counts its edges.
+func (x *exportOptions) write(ctx context.Context, db store.Reader, q store.Query, w io.Writer, line *waiting) (err error) {
 	out, err := x.exporter(ctx, db, w)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	p := o.progress("edges")
-	defer p.clear()
-	var n int64
 	add := func(e *export.Edge) error {
-		n++
-		p.count(n)
+		line.rows.Add(1)
 		return out.Edge(e)
 	}
 	if x.mode == defaultMode {
