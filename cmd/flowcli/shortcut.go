@@ -137,10 +137,8 @@ func (c *shortcut) check(clause, value string, opts filter.Options) error {
 // whoever mistypes a name here would see nothing.
 func knownProto(flag, value string, e *filter.Expr) error {
 	_, name, _ := strings.Cut(e.String(), " = ")
-	for n := range 256 {
-		if flow.ProtoLabel(uint8(n)) == name {
-			return nil
-		}
+	if isProto(name) {
+		return nil
 	}
 	known := ""
 	for _, a := range filter.Attributes() {
@@ -149,6 +147,16 @@ func knownProto(flag, value string, e *filter.Expr) error {
 		}
 	}
 	return usage(fmt.Errorf("--%s %q is no protocol: write a number, or a name as %s", flag, value, known))
+}
+
+// isProto reports whether flows can have the protocol with a name.
+func isProto(name string) bool {
+	for n := range 256 {
+		if flow.ProtoLabel(uint8(n)) == name {
+			return true
+		}
+	}
+	return false
 }
 
 // apart returns values that a comma separates with a space instead.
