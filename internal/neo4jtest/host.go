@@ -60,7 +60,7 @@ func (h *Host) Socket() string { return h.listener.Addr().String() }
 
 // Start starts the server, if it has not been started, and waits until it answers.
 func (h *Host) Start() error {
-	h.once.Do(func() { h.proc, h.err = start(h.dir) })
+	h.once.Do(func() { h.proc, h.err = start(h.dir, "") })
 	return h.err
 }
 

@@ -34,13 +34,25 @@ type Server struct {
 // with the test.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
+	return own(tb, "")
+}
+
+// StartLarge is Start for a server that has enough memory, and compiles well enough, for
+// a million flows.
+func StartLarge(tb testing.TB) *Server {
+	tb.Helper()
+	return own(tb, "large")
+}
+
+func own(tb testing.TB, size string) *Server {
+	tb.Helper()
 	skipShort(tb)
 	dir, err := os.MkdirTemp("", "weir-neo4j-")
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { os.RemoveAll(dir) })
-	p, err := start(dir)
+	p, err := start(dir, size)
 	if err != nil {
 		tb.Fatal(err)
 	}

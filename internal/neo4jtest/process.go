@@ -23,6 +23,7 @@ const startTimeout = 3 * time.Minute
 // process is a server that this process started. It is not safe for concurrent use.
 type process struct {
 	dir      string
+	size     string
 	addr     string
 	password string
 	cmd      *exec.Cmd
@@ -30,9 +31,10 @@ type process struct {
 	ended    chan struct{} // closed when cmd has ended
 }
 
-// start starts a server that keeps everything in dir, and waits until it answers.
-func start(dir string) (*process, error) {
-	p := &process{dir: dir, password: rand.Text()}
+// start starts a server that keeps everything in dir, and waits until it answers. Its size
+// is "" or what the script knows.
+func start(dir, size string) (*process, error) {
+	p := &process{dir: dir, size: size, password: rand.Text()}
 	if err := os.WriteFile(filepath.Join(dir, "password"), []byte(p.password), 0o600); err != nil {
 		return nil, err
 	}
@@ -59,7 +61,7 @@ func (p *process) start() error {
 	}
 	defer logFile.Close()
 	p.cmd = exec.Command(filepath.Join(root, "scripts", "neo4j", "server"), "run",
-		filepath.Join(p.dir, "home"), filepath.Join(p.dir, "password"), port, "stdin")
+		filepath.Join(p.dir, "home"), filepath.Join(p.dir, "password"), port, "stdin", p.size)
 	p.cmd.Dir = root
 	p.cmd.Stderr = logFile
 	// In a group of its own Ctrl-C does not reach it before the tests are done

@@ -243,14 +243,7 @@ func rowsRate(t testing.TB, d *DB, text string, conns []flow.Connection, batch i
 	for part := range slices.Chunk(conns, batch) {
 		c := &chunk{hosts: newHostSet()}
 		for i := range part {
-			k := &part[i]
-			slot := k.First.Micro() / 3600e6 * 3600e6
-			f := lake.FlowRow{
-				Src: k.Src, Dst: k.Dst, Proto: "tcp", Dport: int32(k.Dport), Type: -1, Sports: []int32{int32(k.Sport)},
-				States: []string{"SF"}, Services: []string{"http"}, Sensors: []string{"eth0"}, Count: 1,
-				CSPkts: int64(k.CSPkts), SCPkts: int64(k.SCPkts), CSBytes: int64(k.CSBytes), SCBytes: int64(k.SCBytes),
-				First: k.First.Micro(), Last: k.Last.Micro(), Slots: []int64{slot},
-			}
+			f := flowRow(&part[i])
 			c.hosts.addFlow(&f)
 			c.addFlow(&f)
 		}
@@ -297,14 +290,28 @@ func median(list []rate) rate {
 	return rate{list[len(list)/2].cpu, wall}
 }
 
-// perfServer returns an empty database to measure with: one of a server of its
-// own, or the one that WEIR_TEST_PERF names by its URI, with the password in
-// WEIR_NEO4J_PASSWORD.
+// perfServer returns an empty database to measure with.
 func perfServer(t testing.TB) *DB {
+	t.Helper()
+	d := perfDB(t)
+	if err := d.Purge(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// perfDB returns the database of a server of the test's own, a large one where all is
+// measured, or of the one that WEIR_TEST_PERF names by its URI, with the password in
+// WEIR_NEO4J_PASSWORD.
+func perfDB(t testing.TB) *DB {
 	t.Helper()
 	uri, password := os.Getenv("WEIR_TEST_PERF"), os.Getenv("WEIR_NEO4J_PASSWORD")
 	if !IsURI(uri) {
-		s := neo4jtest.Start(t)
+		start := neo4jtest.Start
+		if uri == "full" {
+			start = neo4jtest.StartLarge
+		}
+		s := start(t)
 		uri, password = s.URI(), s.Password()
 	}
 	d, err := Open(t.Context(), uri, Config{Password: password, Create: true})
@@ -316,9 +323,6 @@ func perfServer(t testing.TB) *DB {
 			t.Error(err)
 		}
 	})
-	if err := d.Purge(t.Context(), nil); err != nil {
-		t.Fatal(err)
-	}
 	return d
 }
 

@@ -7,12 +7,14 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
 
+	"weir/internal/filter"
 	"weir/store"
 )
 
@@ -34,7 +36,12 @@ func (d *DB) pairs(ctx context.Context, pq store.PairQuery, yield func(*store.Pa
 	if err != nil {
 		return err
 	}
-	text := q.begin() + " WITH src, dst, count(*) AS flows, min(f.firstseen) AS firstseen, max(f.lastseen) AS lastseen"
+	begin := q.begin()
+	byHost, err := d.manyByHosts(ctx, q)
+	if err != nil {
+		return err
+	}
+	text := "dst, count(*) AS flows, min(f.firstseen) AS firstseen, max(f.lastseen) AS lastseen"
 	whole := "src, dst, flows, firstseen, lastseen"
 	for _, name := range sums() {
 		sum := new(halves)
@@ -54,6 +61,14 @@ func (d *DB) pairs(ctx context.Context, pq store.PairQuery, yield func(*store.Pa
 			list += ", [f IN list | f.times]"
 		}
 	}
+	if byHost {
+		// The pairs of one client after those of another, in the order of the index: nothing is kept of
+		// those that are done, and a page in that order needs no more clients than its own.
+		text = "MATCH (src:Host) USING INDEX src:Host(sort) WHERE src.sort >= '' CALL (src) { " +
+			strings.Replace(begin, "(src:Host)", "(src)", 1) + " RETURN " + text + " }"
+	} else {
+		text = begin + " WITH src, " + text
+	}
 	text += " WITH " + whole + " ORDER BY " + order + q.page(pq.Skip, pq.Limit) +
 		" RETURN src.addr, dst.addr, flows, count, cspkts, scpkts, csbytes, scbytes, firstseen, lastseen" + list
 	return d.answer(ctx, q, text, func(r *neo4j.Record) error {
@@ -66,6 +81,26 @@ func (d *DB) pairs(ctx context.Context, pq store.PairQuery, yield func(*store.Pa
 		}
 		return nil
 	})
+}
+
+// manyByHosts reports whether a filter selects more flows than should be put together at
+// once, so that they had better be looked at client by client. A filter that begins
+// with some hosts or some intel selects few.
+func (d *DB) manyByHosts(ctx context.Context, q *question) (bool, error) {
+	switch {
+	case q.Match != filter.CypherFlows:
+		return false, nil
+	case q.Where == "true":
+		return true, nil
+	}
+	few := &question{&filter.Cypher{Match: q.Match, Where: q.Where, Params: maps.Clone(q.Params), Patterns: q.Patterns}}
+	var n int64
+	err := d.answer(ctx, few, few.beginFor("")+" WITH f LIMIT "+few.arg("few", d.fewFlows+1)+" RETURN count(*)", func(r *neo4j.Record) error {
+		s := scanner{values: r.Values}
+		n = s.number()
+		return s.err
+	})
+	return n > d.fewFlows, err
 }
 
 // pairOrder returns the terms that sort pairs.

@@ -38,14 +38,24 @@ func (q *question) begin() string {
 	return q.Match + " WHERE " + q.Where
 }
 
-// beginFor is begin for what follows: flows are not asked for their hosts where
-// nobody is interested in these.
+// beginFor is begin for what follows: flows are not asked for a host in which nobody is
+// interested.
 func (q *question) beginFor(rest string) string {
 	text := q.begin()
-	if flows, ok := strings.CutPrefix(text, filter.CypherFlows); ok && !namesHosts(flows) && !namesHosts(rest) {
-		return "MATCH (f:Flow)" + flows
+	where, ok := strings.CutPrefix(text, filter.CypherFlows)
+	if !ok {
+		return text
 	}
-	return text
+	src, dst := strings.Contains(where+rest, "src"), strings.Contains(where+rest, "dst")
+	switch {
+	case src && dst:
+		return text
+	case src:
+		return "MATCH (src:Host)-[:SEND]->(f:Flow)" + where
+	case dst:
+		return "MATCH (f:Flow)-[:TO]->(dst:Host)" + where
+	}
+	return "MATCH (f:Flow)" + where
 }
 
 // namesHosts reports whether a text of ours is about src or dst.

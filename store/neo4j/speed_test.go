@@ -19,13 +19,44 @@ import (
 	"weir/store/storetest"
 )
 
+// flowRow is the flow of a connection, as a lake has it.
+func flowRow(k *flow.Connection) lake.FlowRow {
+	return lake.FlowRow{
+		Src: k.Src, Dst: k.Dst, Proto: "tcp", Dport: int32(k.Dport), Type: -1, Sports: []int32{int32(k.Sport)},
+		States: []string{"SF"}, Services: []string{"http"}, Sensors: []string{"eth0"}, Count: 1,
+		CSPkts: int64(k.CSPkts), SCPkts: int64(k.SCPkts), CSBytes: int64(k.CSBytes), SCBytes: int64(k.SCBytes),
+		First: k.First.Micro(), Last: k.Last.Micro(), Slots: []int64{k.First.Micro() / 3600e6 * 3600e6},
+	}
+}
+
 // loadMany makes n flows with the forwarder's own statements, but without its marks
-// and without asking what is there; each tenth has a DNS exchange.
+// and without asking what is there; each tenth has a DNS exchange. What is unique of
+// flows is, so the server checks that, and fills the other indexes, only once they are there.
 func loadMany(t *testing.T, d *DB, n int) {
 	t.Helper()
 	conns := perfConns(n, 3)
 	slices.SortStableFunc(conns, func(a, b flow.Connection) int { return a.Src.Compare(b.Src) })
+	for _, i := range schema() {
+		if i.label != "Flow" {
+			continue
+		}
+		what := "INDEX"
+		if i.unique {
+			what = "CONSTRAINT"
+		}
+		if _, err := d.runAlone(t.Context(), "DROP "+what+" "+i.name+" IF EXISTS", nil, schemaTimeout, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s := newSender(d, nil, "")
+	hosts := &chunk{hosts: newHostSet()}
+	for i := range conns {
+		f := flowRow(&conns[i])
+		hosts.hosts.addFlow(&f)
+	}
+	if err := s.prepare(t.Context(), hosts, attemptTimeout); err != nil {
+		t.Fatal(err)
+	}
 	dns := newKindQueries(flow.DNS, &flow.Kinds()[flow.DNS])
 	run := func(text string, rows any) {
 		t.Helper()
@@ -46,52 +77,81 @@ func loadMany(t *testing.T, d *DB, n int) {
 		nodes = append(nodes, node)
 	}
 	run(dns.create, nodes)
-	number := 0
-	for part := range slices.Chunk(conns, 5000) {
-		c := &chunk{hosts: newHostSet()}
-		var fresh sourceRows
-		var intel []any
-		for i := range part {
-			k := &part[i]
-			f := lake.FlowRow{
-				Src: k.Src, Dst: k.Dst, Proto: "tcp", Dport: int32(k.Dport), Type: -1, Sports: []int32{int32(k.Sport)},
-				States: []string{"SF"}, Services: []string{"http"}, Sensors: []string{"eth0"}, Count: 1,
-				CSPkts: int64(k.CSPkts), SCPkts: int64(k.SCPkts), CSBytes: int64(k.CSBytes), SCBytes: int64(k.SCBytes),
-				First: k.First.Micro(), Last: k.Last.Micro(), Slots: []int64{k.First.Micro() / 3600e6 * 3600e6},
+	// The next rows are made while the server works.
+	type rows struct{ flows, intel []any }
+	ready := make(chan rows, 2)
+	go func() {
+		defer close(ready)
+		number := 0
+		for part := range slices.Chunk(conns, 5000) {
+			c := new(chunk)
+			var fresh sourceRows
+			var intel []any
+			for i := range part {
+				f := flowRow(&part[i])
+				c.addFlow(&f)
+				row := c.flows[i].([]any)
+				fresh.add(row)
+				if number++; number%10 == 0 {
+					relation := make([]any, 3+len(dns.measures))
+					relation[0], relation[1], relation[2] = row[flowKey], fmt.Sprint(number/10%names), int64(1)
+					intel = append(intel, relation)
+				}
 			}
-			c.hosts.addFlow(&f)
-			c.addFlow(&f)
-			row := c.flows[i].([]any)
-			fresh.add(row)
-			if number++; number%10 == 0 {
-				relation := make([]any, 3+len(dns.measures))
-				relation[0], relation[1], relation[2] = row[flowKey], fmt.Sprint(number/10%names), int64(1)
-				intel = append(intel, relation)
+			select {
+			case ready <- rows{fresh.list(), intel}:
+			case <-t.Context().Done():
+				return
 			}
 		}
-		if err := s.prepare(t.Context(), c, attemptTimeout); err != nil {
-			t.Fatal(err)
-		}
-		run(s.queries.create, fresh.list())
-		run(dns.relate, intel)
+	}()
+	var intel [][]any
+	for r := range ready {
+		run(s.queries.create, r.flows)
+		intel = append(intel, r.intel)
 	}
+	// Intel is related to flows by their keys.
+	if err := d.EnsureIndexes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for rows := range slices.Chunk(slices.Concat(intel...), 5000) {
+		run(dns.relate, rows)
+	}
+}
+
+// perfFlows returns a database with n flows of loadMany: what the server has already where
+// that is as many, so that one can measure again without making them again.
+func perfFlows(t *testing.T, n int) *DB {
+	t.Helper()
+	d := perfDB(t)
+	found, err := d.Counts(t.Context(), store.Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found.Flows == int64(n) {
+		return d
+	}
+	if err := d.Purge(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	loadMany(t, d, n)
+	t.Logf("%d flows made in %v", n, time.Since(begin).Round(time.Second))
+	return d
 }
 
 // most is how long each question may take, of a million flows and a warm server.
 const most = 2 * time.Second
 
 // TestPerfQueries measures questions to a million flows, each the median of five,
-// and checks that none takes too long. WEIR_TEST_PERF=1 asks 100,000 flows; a server
-// that scripts/neo4j has started (WEIR_TEST_PERF is its URI) has the memory that is meant.
+// and checks that none takes too long. With WEIR_TEST_PERF=1 it asks 100,000 flows, and no question may
+// take more than its share of the time.
 func TestPerfQueries(t *testing.T) {
-	flows := 1_000_000
-	if quick, _ := measuring(t); quick {
-		flows = 100_000
+	flows, most := 1_000_000, most
+	if quick, share := measuring(t); quick {
+		flows, most = flows/10, time.Duration(float64(most/10)/share)
 	}
-	d := perfServer(t)
-	begin := time.Now()
-	loadMany(t, d, flows)
-	t.Logf("%d flows made in %v", flows, time.Since(begin).Round(time.Second))
+	d := perfFlows(t, flows)
 	query := func(text string) (q store.Query) {
 		if text == "" {
 			return q
@@ -104,24 +164,28 @@ func TestPerfQueries(t *testing.T) {
 		return q
 	}
 	measure := func(name string, ask func() (int64, error)) {
-		var took []time.Duration
-		found := int64(0)
-		for round := range 6 { // the first one warms the server up
-			begin := time.Now()
-			n, err := ask()
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
-				return
+		t.Run(name, func(t *testing.T) {
+			var wall, cpu []time.Duration
+			found := int64(0)
+			for round := range 6 { // the first one warms the server up
+				m := startMeter(t, d)
+				n, err := ask()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if found = n; round > 0 {
+					wall, cpu = append(wall, time.Since(m.begin)), append(cpu, m.used(t)-m.cpu)
+				}
 			}
-			if found = n; round > 0 {
-				took = append(took, time.Since(begin))
+			slices.Sort(wall)
+			slices.Sort(cpu)
+			t.Logf("%-60s %6d ms (%d to %d), CPU %d ms (%d to %d), %d", name, wall[2].Milliseconds(), wall[0].Milliseconds(),
+				wall[4].Milliseconds(), cpu[2].Milliseconds(), cpu[0].Milliseconds(), cpu[4].Milliseconds(), found)
+			// By the clock other programs of the machine count, too.
+			if took := min(wall[2], cpu[2]); took > most {
+				t.Errorf("%v, more than %v", took.Round(time.Millisecond), most)
 			}
-		}
-		slices.Sort(took)
-		t.Logf("%-60s %6d ms (%d to %d), %d", name, took[2].Milliseconds(), took[0].Milliseconds(), took[4].Milliseconds(), found)
-		if took[2] > most {
-			t.Errorf("%s: %v, more than %v", name, took[2].Round(time.Millisecond), most)
-		}
+		})
 	}
 	top := func(q store.TopQuery) {
 		q.Limit = 20

@@ -42,6 +42,8 @@ func unwind(a *store.Attribute, name string) string {
 }
 
 const (
+	// bothHosts is the list of the hosts of a flow.
+	bothHosts = "CASE WHEN src = dst THEN [src] ELSE [src, dst] END"
 	// bothEnds is the list of the addresses of a flow.
 	bothEnds = "CASE WHEN src.addr = dst.addr THEN [src.addr] ELSE [src.addr, dst.addr] END"
 	// slotWidths is the list of the widths of a flow's slots, or of null where there are none.
@@ -244,14 +246,26 @@ func topText(sq store.TopQuery) (string, *question, error) {
 		return "", nil, err
 	}
 	text := ""
-	var names []string
+	var names, shown []string
 	for i, field := range sq.Fields {
 		a, err := known.GroupBy(field)
 		if err != nil {
 			return "", nil, err
 		}
 		names = append(names, fmt.Sprintf("f%d", i))
-		text += unwind(a, names[i])
+		// Hosts are grouped as such: each is asked for its address once, and not for each flow.
+		switch a.Name {
+		case "src.addr", "dst.addr":
+			host, _, _ := strings.Cut(a.Name, ".")
+			text += " WITH *, " + host + " AS " + names[i]
+			shown = append(shown, names[i]+".addr AS "+names[i])
+		case "addr":
+			text += " UNWIND " + bothHosts + " AS " + names[i]
+			shown = append(shown, names[i]+".addr AS "+names[i])
+		default:
+			text += unwind(a, names[i])
+			shown = append(shown, names[i])
+		}
 	}
 	collect := ""
 	var tuple []string
@@ -272,19 +286,22 @@ func topText(sq store.TopQuery) (string, *question, error) {
 		sums = append(sums, a)
 	}
 	list := strings.Join(names, ", ")
-	flows := ""
+	flows, gathered := "", ""
 	if len(tuple) > 0 {
-		flows = ", collect(f) AS flows"
+		flows, gathered = ", flows", ", collect(f) AS flows"
 	}
+	amount := "amount"
 	if len(sums) > 0 {
 		sum := new(halves)
 		for _, a := range sums {
 			sum.add(scalarText(a))
 		}
-		text += " WITH " + list + ", " + sum.parts("sum") + flows + " WITH *, " + sum.whole("sum") + " AS amount"
+		text += " WITH " + list + ", " + sum.parts("sum") + gathered
+		amount = sum.whole("sum") + " AS amount"
 	} else {
-		text += " WITH " + list + ", count(*) AS amount" + flows
+		text += " WITH " + list + ", count(*) AS amount" + gathered
 	}
+	text += " WITH " + strings.Join(shown, ", ") + ", " + amount + flows
 	text = q.beginFor(text) + text
 	order := " ORDER BY amount"
 	if !sq.Least {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"slices"
 	"strings"
@@ -261,20 +262,39 @@ func (d Driver) cancel(t *testing.T) {
 			break
 		}
 	}
+	stopped(t, "Flows", start, func(ctx context.Context) iter.Seq2[*store.Flow, error] { return r.Flows(ctx, store.Query{}) })
+	stopped(t, "Pairs", time.Now(), func(ctx context.Context) iter.Seq2[*store.Pair, error] {
+		return r.Pairs(ctx, store.PairQuery{Services: true, Query: store.Query{Times: true}})
+	})
+	stopped(t, "Fields", time.Now(), func(ctx context.Context) iter.Seq2[[]any, error] {
+		return r.Fields(ctx, store.Query{}, []string{"proto", "times.start"})
+	})
+	d.endless(t, r)
+	newChecker(t.Context(), r, d.Name, data, t.Errorf).alive()
+}
+
+// stopped checks that what is listed ends soon, and with no other error, when the first element
+// was the last that anybody wanted.
+func stopped[T any](t *testing.T, name string, start time.Time, list func(context.Context) iter.Seq2[T, error]) {
+	t.Helper()
+	for _, err := range list(t.Context()) {
+		if err != nil {
+			t.Errorf("%s(): %v", name, err)
+		}
+		break
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	n := 0
-	for _, err := range r.Flows(ctx, store.Query{}) {
+	for _, err := range list(ctx) {
 		if n++; err != nil && !errors.Is(err, context.Canceled) {
-			t.Errorf("Flows() that was canceled: %v", err)
+			t.Errorf("%s() that was canceled: %v", name, err)
 		}
 		stop()
 	}
 	if took := time.Since(start); took > promptly || n == 0 {
-		t.Errorf("after %d flows it took %v to end", n, took)
+		t.Errorf("after %d elements of %s() it took %v to end", n, name, took)
 	}
-	d.endless(t, r)
-	newChecker(t.Context(), r, d.Name, data, t.Errorf).alive()
 }
 
 // endless cancels a query that is at work.
