@@ -258,6 +258,9 @@ func (m *model) hosts(q *store.HostQuery, records []Record) []*store.Host {
 	var out []*store.Host
 	for _, addr := range q.Addrs {
 		addr = addr.Unmap()
+		if addr.Zone() != "" {
+			continue // texts of intel may have one, hosts do not
+		}
 		if slices.ContainsFunc(out, func(h *store.Host) bool { return h.Addr == addr }) {
 			continue
 		}
