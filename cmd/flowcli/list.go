@@ -170,14 +170,7 @@ func (o *options) selection() (s selection, err error) {
 	}
 	exprs = append([]*filter.Expr{s.filter}, exprs...)
 	s.named = filter.And(exprs...)
-	if text := activeIn(s.after, s.before); text != "" {
-		e, err := filter.Parse(text, opts)
-		if err != nil {
-			return s, fmt.Errorf("--after and --before as the filter %s: %w", text, err)
-		}
-		exprs = append(exprs, e)
-	}
-	s.filter = filter.And(exprs...)
+	s.filter = filter.And(append(exprs, filter.Active(s.after, s.before))...)
 	return s, nil
 }
 

@@ -189,22 +189,6 @@ func (s *shortcuts) window(opts filter.Options) (after, before time.Time, err er
 	return after, before, nil
 }
 
-// activeIn returns the filter on flows of which some slot of time overlaps a window, ""
-// for a window without bounds. One slot has to meet both.
-func activeIn(after, before time.Time) string {
-	var bounds []string
-	if !before.IsZero() {
-		bounds = append(bounds, "start < "+quoteFilter(before.UTC().Format(time.RFC3339Nano)))
-	}
-	if !after.IsZero() {
-		bounds = append(bounds, "end > "+quoteFilter(after.UTC().Format(time.RFC3339Nano)))
-	}
-	if len(bounds) == 0 {
-		return ""
-	}
-	return "times(" + strings.Join(bounds, " AND ") + ")"
-}
-
 // showSlots is the value that --precision has without one.
 const showSlots = "show"
 
