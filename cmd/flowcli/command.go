@@ -131,7 +131,7 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	maps.Copy(complete, o.completeSelection())
 	maps.Copy(complete, completeAttributes())
 	command.CompleteFlags(cmd, complete)
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &command.UsageError{Err: err} })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return command.FlagError(err) })
 	cmd.SetVersionTemplate("flowcli {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)
 	cmd.AddCommand(o.newSQL(), o.newCypher(), o.newStatus(), o.newTail(), o.newLoad(), o.newCheck(), o.newCompact(), o.newExpire(), o.newExport(), o.newShow(),

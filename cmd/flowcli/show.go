@@ -25,8 +25,8 @@ import (
 const showHelp = `show prints all about a host or a flow.
 
 A flow is SRC PROTO/PORT DST, in three arguments or as a line of the list; of ICMP
-the number is the type, protocols without ports have none. All of its intel is
-grouped by kind, the most frequent first.
+the number is the type, protocols without ports have none. Its intel is grouped
+by kind, the most frequent first; of more than 10,000 records --all reads the rest.
 
 Of a host it tells when it was seen, its flows and those at their other ends, which
 names resolve to it, what it serves and uses, with whom it exchanges most bytes, and

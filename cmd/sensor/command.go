@@ -156,7 +156,7 @@ func newCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		if cmd.HasParent() {
 			err = fmt.Errorf("%w for the command %s; as a word of a filter it goes behind --", err, cmd.Name())
 		}
-		return &command.UsageError{Err: err}
+		return command.FlagError(err)
 	})
 	cmd.SetVersionTemplate("sensor {{.Version}}\n")
 	cmd.SetUsageTemplate(cmd.UsageTemplate() + "\n" + exitCodes)

@@ -13,11 +13,13 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"weir/internal/term"
 )
@@ -39,6 +41,21 @@ type UsageError struct{ Err error }
 
 func (e *UsageError) Error() string { return e.Err.Error() }
 func (e *UsageError) Unwrap() error { return e.Err }
+
+// FlagError returns what is wrong with a flag as a UsageError. Of numbers it says what would be right.
+func FlagError(err error) error {
+	value, number := new(pflag.InvalidValueError), new(strconv.NumError)
+	switch {
+	case !errors.As(err, &value) || !errors.As(err, &number):
+	case errors.Is(number, strconv.ErrRange):
+		err = fmt.Errorf("--%s %q: the number is out of range", value.GetFlag().Name, value.GetValue())
+	case number.Func == "ParseBool":
+		err = fmt.Errorf("--%s %q: expected true or false", value.GetFlag().Name, value.GetValue())
+	default:
+		err = fmt.Errorf("--%s %q: expected a number", value.GetFlag().Name, value.GetValue())
+	}
+	return &UsageError{Err: err}
+}
 
 // ErrPartial says that all went well, but a part of the input was skipped. What
 // was skipped has been reported by then.

@@ -144,27 +144,41 @@ func (c *completer) attribute() completerState {
 		c.length = keyword == "LEN"
 		return c.attribute
 	}
+	if c.block == nil && strings.EqualFold(word, slotsName) && c.text[c.pos+len(word)] == '(' {
+		c.pos += len(word)
+		return c.open(slotKind())
+	}
 	c.field = c.names.resolve(word, c.block)
 	if c.field == nil {
 		return nil
 	}
 	c.pos += len(word)
 	if c.field.from == fromKind && c.text[c.pos] == '(' {
-		c.block, c.blockDepth = c.field.metas[0].kind, c.depth
-		c.pos++
-		c.depth++
-		return c.operand
+		return c.open(c.field.metas[0].kind)
 	}
 	return c.operator
+}
+
+// open reads the parenthesis that opens a block.
+func (c *completer) open(k *kind) completerState {
+	c.block, c.blockDepth = k, c.depth
+	c.pos++
+	c.depth++
+	return c.operand
 }
 
 // suggestOperands suggests what a clause may begin with.
 func (c *completer) suggestOperands(offset int, first bool) completerState {
 	c.out.Offset = offset
 	typed := strings.ToLower(c.text[offset:])
-	if c.block != nil {
+	switch {
+	case c.block != nil && c.block.ofSlots():
+		for i, help := range []string{"when the slot begins", "when the slot ends", "how wide the slot is"} {
+			c.suggest(SuggestAttribute, slotNames()[i], help)
+		}
+	case c.block != nil:
 		c.suggestOfKind("", c.block)
-	} else {
+	default:
 		for i := range c.names.flow {
 			a := &c.names.flow[i]
 			c.suggest(SuggestAttribute, a.Name, a.Help)
@@ -173,6 +187,9 @@ func (c *completer) suggestOperands(offset int, first bool) completerState {
 					c.suggest(SuggestAttribute, alias, a.Help)
 				}
 			}
+		}
+		if first {
+			c.suggest(SuggestAttribute, slotsName+"(", "one slot of time that fulfills all in the parentheses")
 		}
 		for i := range c.names.kinds {
 			k := &c.names.kinds[i]
@@ -439,8 +456,12 @@ func (c *completer) suggestValues(prefix string, quoted bool, op operator) {
 
 // canonical returns the full name of the attribute, also inside a block.
 func (c *completer) canonical() string {
-	if c.field.from == fromRecord {
-		return metaPrefix + c.block.Name + "." + c.field.name
+	switch c.field.from {
+	case fromRecord:
+		return c.block.full() + "." + c.field.name
+	case fromSlot:
+		return slotsName + "." + c.field.name
+	case fromFlow, fromMeta, fromCount, fromKind:
 	}
 	return c.field.name
 }
@@ -453,7 +474,7 @@ func knownValues(f *field) []string {
 			return []string{"true", "false"}
 		}
 		return f.flow.Values
-	case fromCount, fromKind:
+	case fromCount, fromKind, fromSlot:
 		return nil
 	case fromMeta, fromRecord:
 	}

@@ -70,6 +70,13 @@ func TestComplete(t *testing.T) {
 		{"proto = tcp AND dpo", 16, "dport", true, ""},
 		{"(proto = tcp) ", 14, "AND OR", true, ""},
 		{"((proto = tcp) ", 15, "AND OR )", true, ""},
+		{"time", 0, "times.start times.end times.duration times(", true, ""},
+		{"times(", 6, "start end duration", false, ""},
+		{"times(st", 6, "start", true, ""},
+		{"times(start < 2026-03-02 AND e", 29, "end", true, ""},
+		{"times(start ", 12, "= != < <= > >= IN AND OR )", true, ""},
+		{"times(start < 5) AND dpo", 21, "dport", true, ""},
+		{"times(duration = ", 17, "", true, "times.duration"},
 		{"meta.dns(", 9, "query rcode answers", false, ""},
 		{"meta.dns(qu", 9, "query", true, ""},
 		{"meta.dns(rcode = NX", 17, "NXDOMAIN", true, "meta.dns.rcode"},
@@ -149,7 +156,7 @@ func TestValueText(t *testing.T) {
 }
 
 func FuzzComplete(f *testing.F) {
-	for _, s := range []string{"", "meta.dns(rcode = ", "proto IN (tcp, ", `service = "`, "!(-#", "LEN sports I", "a =~ [", "((((", "dport = 80)", "\xff"} {
+	for _, s := range []string{"", "meta.dns(rcode = ", "times(start < 5 AND ", "proto IN (tcp, ", `service = "`, "!(-#", "LEN sports I", "a =~ [", "((((", "dport = 80)", "\xff"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
