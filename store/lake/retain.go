@@ -55,7 +55,8 @@ func (c RetainConfig) Validate() error {
 	return nil
 }
 
-// ExpiredDay is a UTC day that retention dropped, with everything of it.
+// ExpiredDay is a UTC day that retention dropped, with everything of it. Its rows are those
+// of connections and intel, its parts and bytes those of roll-ups, too.
 type ExpiredDay struct {
 	Day         string    `json:"day"`
 	Parts       int       `json:"parts"`
@@ -231,7 +232,9 @@ func (m *Manifest) days() []ExpiredDay {
 			byDay[p.Day] = d
 		}
 		d.Parts++
-		d.Rows += p.Rows
+		if !IsRollup(p.Kind) { // made of rows that count already
+			d.Rows += p.Rows
+		}
 		d.Connections += p.Conns
 		d.Bytes += p.Bytes
 		if p.Kind == WeekTable {

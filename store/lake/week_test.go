@@ -154,6 +154,9 @@ func TestWeekRollups(t *testing.T) {
 	if err != nil || len(old) != 1 || old[0].Day != "2026-03-04" {
 		t.Fatalf("Retain() = %v, %v, want the first day", old, err)
 	}
+	if old[0].Rows != 2000 || old[0].Connections != 2000 {
+		t.Errorf("Retain() dropped %d rows and %d connections, want 2000 of each: none of roll-ups", old[0].Rows, old[0].Connections)
+	}
 	check("2026-03-09")
 	compact()
 	check("2026-03-05", "2026-03-09")

@@ -193,8 +193,19 @@ type speedReport struct {
 	Peak        int64 // of memory, in bytes
 }
 
-// speedRuns is of how many answers the median is taken.
-const speedRuns = 5
+// speedSize returns the number of connections, and of how many answers the median is taken.
+func speedSize(t *testing.T) (conns, runs int) {
+	t.Helper()
+	text := os.Getenv(speedConnsEnv)
+	if text == "" {
+		return 1_000_000, 3
+	}
+	conns, err := strconv.Atoi(text)
+	if err != nil || conns < 1 {
+		t.Fatalf("%s=%q is no number of connections", speedConnsEnv, text)
+	}
+	return conns, 5
+}
 
 // What the test's own process is told: the lake to ask, and where to report.
 const (
@@ -209,6 +220,7 @@ func askQuestions(t *testing.T, path, out string) {
 	start := time.Now()
 	db := openDB(t, path)
 	r.Open = time.Since(start)
+	_, runs := speedSize(t)
 	for i, q := range speedQuestions(t) {
 		var walls, used []time.Duration
 		ask := func() {
@@ -223,12 +235,12 @@ func askQuestions(t *testing.T, path, out string) {
 			r.First = time.Since(start)
 			walls, used = nil, nil // it was cold
 		}
-		for range speedRuns {
+		for range runs {
 			ask()
 		}
 		slices.Sort(walls)
 		slices.Sort(used)
-		r.Answers = append(r.Answers, speedAnswer{q.name, walls[speedRuns/2], used[speedRuns/2]})
+		r.Answers = append(r.Answers, speedAnswer{q.name, walls[runs/2], used[runs/2]})
 	}
 	r.Peak = peakMemory(t)
 	if err := db.Close(); err != nil {
@@ -321,10 +333,7 @@ func TestPerfQuestions(t *testing.T) {
 		askQuestions(t, path, out)
 		return
 	}
-	conns, err := strconv.Atoi(cmp.Or(os.Getenv(speedConnsEnv), "1000000"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	conns, _ := speedSize(t)
 	questions := speedQuestions(t)
 	if len(questions) == 0 {
 		t.Fatalf("no question has %q in its name", os.Getenv(speedOnlyEnv))
