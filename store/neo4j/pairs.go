@@ -36,7 +36,6 @@ func (d *DB) pairs(ctx context.Context, pq store.PairQuery, yield func(*store.Pa
 	if err != nil {
 		return err
 	}
-	begin := q.begin()
 	byHost, err := d.manyByHosts(ctx, q)
 	if err != nil {
 		return err
@@ -65,9 +64,9 @@ func (d *DB) pairs(ctx context.Context, pq store.PairQuery, yield func(*store.Pa
 		// The pairs of one client after those of another, in the order of the index: nothing is kept of
 		// those that are done, and a page in that order needs no more clients than its own.
 		text = "MATCH (src:Host) USING INDEX src:Host(sort) WHERE src.sort >= '' CALL (src) { " +
-			strings.Replace(begin, "(src:Host)", "(src)", 1) + " RETURN " + text + " }"
+			"MATCH (src)-[:SEND]->(f:Flow)-[:TO]->(dst:Host) WHERE " + q.Where + " RETURN " + text + " }"
 	} else {
-		text = begin + " WITH src, " + text
+		text = q.begin() + " WITH src, " + text
 	}
 	text += " WITH " + whole + " ORDER BY " + order + q.page(pq.Skip, pq.Limit) +
 		" RETURN src.addr, dst.addr, flows, count, cspkts, scpkts, csbytes, scbytes, firstseen, lastseen" + list
