@@ -163,6 +163,7 @@ func TestPerfQueries(t *testing.T) {
 		q.Filter = e
 		return q
 	}
+	limit := most
 	measure := func(name string, ask func() (int64, error)) {
 		t.Run(name, func(t *testing.T) {
 			var wall, cpu []time.Duration
@@ -182,8 +183,8 @@ func TestPerfQueries(t *testing.T) {
 			t.Logf("%-60s %6d ms (%d to %d), CPU %d ms (%d to %d), %d", name, wall[2].Milliseconds(), wall[0].Milliseconds(),
 				wall[4].Milliseconds(), cpu[2].Milliseconds(), cpu[0].Milliseconds(), cpu[4].Milliseconds(), found)
 			// By the clock other programs of the machine count, too.
-			if took := min(wall[2], cpu[2]); took > most {
-				t.Errorf("%v, more than %v", took.Round(time.Millisecond), most)
+			if took := min(wall[2], cpu[2]); took > limit {
+				t.Errorf("%v, more than %v", took.Round(time.Millisecond), limit)
 			}
 		})
 	}
@@ -217,19 +218,22 @@ func TestPerfQueries(t *testing.T) {
 			})
 		}
 	}
-	for _, services := range []bool{false, true} {
-		for _, text := range []string{"", "dport = 3"} {
-			q := store.PairQuery{Query: query(text), Services: services}
-			q.Limit = 1000
-			measure(fmt.Sprintf("pairs of %q, services %v", text, services), func() (n int64, err error) {
-				for _, err := range d.Pairs(t.Context(), q) {
-					if err != nil {
-						return n, err
-					}
-					n++
+	pairs := func(text string, services bool, order []store.Order) {
+		q := store.PairQuery{Query: query(text), Services: services}
+		q.Limit, q.OrderBy = 1000, order
+		measure(fmt.Sprintf("pairs of %q, services %v, by %v", text, services, order), func() (n int64, err error) {
+			for _, err := range d.Pairs(t.Context(), q) {
+				if err != nil {
+					return n, err
 				}
-				return n, nil
-			})
+				n++
+			}
+			return n, nil
+		})
+	}
+	for _, services := range []bool{false, true} {
+		for _, text := range []string{"", "dport = 3", "csbytes > 1k"} {
+			pairs(text, services, nil)
 		}
 	}
 	for _, text := range []string{
@@ -246,4 +250,8 @@ func TestPerfQueries(t *testing.T) {
 		hosts, err := d.Hosts(t.Context(), store.HostQuery{Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.7")}})
 		return int64(len(hosts)), err
 	})
+	// Whoever ranks all pairs of hosts waits for longer: docs/neo4j.md says for how long.
+	limit = 15 * most
+	pairs("", false, []store.Order{{Attr: "csbytes", Desc: true}})
+	top(store.TopQuery{Fields: []string{"src.addr", "dst.addr"}})
 }

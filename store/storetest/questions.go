@@ -258,7 +258,8 @@ func (m *model) hosts(q *store.HostQuery, records []Record) []*store.Host {
 	var out []*store.Host
 	for _, addr := range q.Addrs {
 		addr = addr.Unmap()
-		if slices.ContainsFunc(out, func(h *store.Host) bool { return h.Addr == addr }) {
+		// An answer may have one with a zone, which makes no host.
+		if addr.Zone() != "" || slices.ContainsFunc(out, func(h *store.Host) bool { return h.Addr == addr }) {
 			continue
 		}
 		if h := m.host(addr, q.Intel, records); h != nil {
