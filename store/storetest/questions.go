@@ -258,8 +258,10 @@ func (m *model) hosts(q *store.HostQuery, records []Record) []*store.Host {
 	var out []*store.Host
 	for _, addr := range q.Addrs {
 		addr = addr.Unmap()
-		// An answer may have one with a zone, which makes no host.
-		if addr.Zone() != "" || slices.ContainsFunc(out, func(h *store.Host) bool { return h.Addr == addr }) {
+		if addr.Zone() != "" {
+			continue // texts of intel may have one, hosts do not
+		}
+		if slices.ContainsFunc(out, func(h *store.Host) bool { return h.Addr == addr }) {
 			continue
 		}
 		if h := m.host(addr, q.Intel, records); h != nil {
