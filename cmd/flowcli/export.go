@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +72,13 @@ func exportFormats() [][2]string {
 }
 
 func exportFormatNames() []string {
-	return []string{"graphml", "dot", "json", "csv", "cypher", "parquet"}
+	var names []string
+	for _, f := range exportFormats() {
+		if !slices.Contains(names, f[1]) {
+			names = append(names, f[1])
+		}
+	}
+	return names
 }
 
 func (o *options) newExport() *cobra.Command {
@@ -83,7 +90,12 @@ func (o *options) newExport() *cobra.Command {
 		Example:           exportExamples,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return o.runExport(cmd.Context(), &x) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmp.Or(x.complete(), o.list.checkPage(cmd.Flags())); err != nil {
+				return usage(err)
+			}
+			return o.runExport(cmd.Context(), &x)
+		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
@@ -91,9 +103,7 @@ func (o *options) newExport() *cobra.Command {
 	f.Var(&x.output, "output", "write to this `file`, which is there when it is complete")
 	f.VarP(&x.mode, "mode", "m", "what an edge is, by `mode`: default, a flow; flow_map, a pair of hosts with the services; talk_map, a pair without")
 	o.list.addSelection(f)
-	f.IntVarP(&o.list.limit, "limit", "l", 0, "write this `many` edges at most (default: all)")
-	f.IntVar(&o.list.skip, "skip", 0, "leave out this `many` first")
-	f.StringSliceVarP(&o.list.orderBy, "orderby", "o", nil, "sort edges by src, dst, flow or any `attribute` with one value; -attribute: greatest first")
+	o.list.addPage(f, "write this `many` edges at most (default: all)", "sort edges by src, dst, flow or any `attribute` with one value; -attribute: greatest first")
 	complete := map[string]cobra.CompletionFunc{
 		"format": command.Words(exportFormatNames()...), "mode": command.Words(modes()...), "output": command.Files(),
 		"orderby": completeAttributes()["orderby"],
@@ -104,34 +114,30 @@ func (o *options) newExport() *cobra.Command {
 }
 
 // complete checks the flags, and finds the format.
-func (x *exportOptions) complete(limit, skip int) error {
+func (x *exportOptions) complete() error {
+	suffix := filepath.Ext(string(x.output))
 	if x.format == "" {
 		for _, f := range exportFormats() {
-			if strings.EqualFold(filepath.Ext(string(x.output)), f[0]) {
+			if strings.EqualFold(suffix, f[0]) {
 				x.format = f[1]
 			}
 		}
 	}
 	names := strings.Join(exportFormatNames(), ", ")
 	switch {
+	case x.format == "" && suffix != "":
+		return fmt.Errorf("--output %s: no format has the suffix %s; give --format, one of %s", x.output, suffix, names)
 	case x.format == "":
 		return errors.New("export needs --format, one of " + names)
 	case !slices.Contains(exportFormatNames(), x.format):
 		return fmt.Errorf("--format %q is none of %s", x.format, names)
 	case x.format == "cypher" && x.mode != defaultMode:
 		return errors.New("--format cypher writes flows: it goes with --mode default alone")
-	case limit < 0:
-		return fmt.Errorf("--limit %d is negative", limit)
-	case skip < 0:
-		return fmt.Errorf("--skip %d is negative", skip)
 	}
 	return nil
 }
 
 func (o *options) runExport(ctx context.Context, x *exportOptions) error {
-	if err := x.complete(o.list.limit, o.list.skip); err != nil {
-		return usage(err)
-	}
 	if f, ok := o.stdout.(*os.File); ok && x.output == "" && x.format == "parquet" && term.IsTerminal(f) {
 		return usage(errors.New("parquet is no text: name a file with --output, or redirect"))
 	}
@@ -144,10 +150,12 @@ func (o *options) runExport(ctx context.Context, x *exportOptions) error {
 	}
 	q := o.query(s)
 	q.Times = true
+	line := o.wait()
+	defer line.stop()
 	return o.withStore(ctx, func(ctx context.Context, db store.Reader) error {
 		write := func(w io.Writer) error {
-			b := bufio.NewWriterSize(w, 64<<10)
-			return errors.Join(o.export(ctx, db, q, x, b), b.Flush())
+			b := bufio.NewWriterSize(line.before(w), 64<<10)
+			return errors.Join(x.write(ctx, db, q, b, line), b.Flush())
 		}
 		if x.output == "" || x.output == "-" {
 			return write(o.stdout)
@@ -165,18 +173,15 @@ type exporter interface {
 	Close() error
 }
 
-func (o *options) export(ctx context.Context, db store.Reader, q store.Query, x *exportOptions, w io.Writer) (err error) {
+// write writes the graph of the flows that a query selects; line counts its edges.
+func (x *exportOptions) write(ctx context.Context, db store.Reader, q store.Query, w io.Writer, line *waiting) (err error) {
 	out, err := x.exporter(ctx, db, w)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	p := o.progress("edges")
-	defer p.clear()
-	var n int64
 	add := func(e *export.Edge) error {
-		n++
-		p.count(n)
+		line.rows.Add(1)
 		return out.Edge(e)
 	}
 	if x.mode == defaultMode {
@@ -304,25 +309,11 @@ func (c *csvExport) Close() error  { return nil }
 func listed(v any) any {
 	switch v := v.(type) {
 	case []uint16:
-		return anyList(v)
+		return list(v)
 	case []string:
-		return anyList(v)
+		return list(v)
 	case []time.Time:
-		for i := range v {
-			v[i] = v[i].UTC()
-		}
-		return anyList(v)
+		return list(v)
 	}
 	return v
-}
-
-func anyList[T any](list []T) any {
-	if len(list) == 0 {
-		return nil
-	}
-	out := make([]any, len(list))
-	for i := range list {
-		out[i] = list[i]
-	}
-	return out
 }

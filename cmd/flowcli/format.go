@@ -103,6 +103,9 @@ func (t *outputOptions) flagOf() (flag string, f format, err error) {
 		add(true, "--format", is)
 	}
 	add(t.separator != "" && t.plain, "--separator", asText)
+	if t.separator == "" && t.plain {
+		return "", "", errors.New("--separator is empty: columns would run into each other")
+	}
 	if len(given) > 1 && !t.agree() {
 		return "", "", fmt.Errorf("%s and %s exclude each other", given[0], given[1])
 	}

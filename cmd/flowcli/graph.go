@@ -65,6 +65,21 @@ func (g *graph) erase(ctx context.Context) error {
 	})
 }
 
+// reduce implements reducer.
+func (g *graph) reduce(ctx context.Context, width time.Duration) (*reduced, error) {
+	var r neo4j.Reduced
+	err := using(ctx, g.o, g.connecting(false), func(ctx context.Context, db *neo4j.DB) (err error) {
+		progress := g.o.progress("flows")
+		defer progress.clear()
+		r, err = db.ReducePrecision(ctx, width, progress.count)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &reduced{before: r.Before, after: r.After, flows: &r.Flows}, nil
+}
+
 // expire implements expirer.
 func (g *graph) expire(ctx context.Context, b bounds, dryRun bool) (expired, error) {
 	if b.size > 0 {

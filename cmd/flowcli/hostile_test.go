@@ -61,6 +61,9 @@ func hostileNames() []string {
 // the names.
 func hostileLake(t *testing.T) (path string) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
 	path = quiet(t)
 	l, err := lake.Open(path, lake.Config{Create: true, Version: "test"})
 	if err != nil {

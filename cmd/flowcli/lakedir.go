@@ -57,6 +57,19 @@ func (l *lakeDir) contents(context.Context) (string, error) {
 // erase implements eraser.
 func (l *lakeDir) erase(context.Context) error { return lake.Init(l.o.store) }
 
+// reduce implements reducer.
+func (l *lakeDir) reduce(_ context.Context, width time.Duration) (*reduced, error) {
+	w, err := l.write()
+	if err != nil {
+		return nil, err
+	}
+	before, after, err := w.ReducePrecision(width)
+	if err != nil {
+		return nil, err
+	}
+	return &reduced{before: before, after: after}, nil
+}
+
 // expire implements expirer.
 func (l *lakeDir) expire(_ context.Context, b bounds, dryRun bool) (expired, error) {
 	if b.before.IsZero() && b.age == 0 && b.size == 0 {

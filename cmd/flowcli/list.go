@@ -67,9 +67,7 @@ func (l *listOptions) addFlags(f *pflag.FlagSet) {
 	f.Lookup("fields").NoOptDefVal = showFields
 	f.BoolVarP(&l.timeline, "timeline", "T", false, "print when each flow was active, too: the starts of its slots of time")
 	f.BoolVar(&l.daily, "flow-daily", false, "print for each slot of the day how many flows of which services were active, summed over the days")
-	f.IntVarP(&l.limit, "limit", "l", 0, "print this `many` at most (default: all flows, 10 groups)")
-	f.IntVar(&l.skip, "skip", 0, "leave out this `many` first")
-	f.StringSliceVarP(&l.orderBy, "orderby", "o", nil, "sort by src, dst, flow or any `attribute` with one value; -attribute: greatest first")
+	l.addPage(f, "print this `many` at most (default: all flows, 10 groups)", "sort by src, dst, flow or any `attribute` with one value; -attribute: greatest first")
 	f.BoolVar(&l.explain, "explain", false, "print the SQL or Cypher that would answer, with its arguments, and run nothing")
 }
 
@@ -108,12 +106,9 @@ func (l *listOptions) check() error {
 		return fmt.Errorf("--timeline and %s exclude each other", asked[0])
 	case l.timeline && l.count:
 		return errors.New("--timeline and --count exclude each other")
-	case l.limit < 0:
-		return fmt.Errorf("--limit %d is negative", l.limit)
-	case l.flags.Changed("limit") && l.limit == 0:
-		return errors.New("--limit 0 prints nothing; leave it out to print everything")
-	case l.skip < 0:
-		return fmt.Errorf("--skip %d is negative", l.skip)
+	}
+	if err := l.checkPage(l.flags); err != nil {
+		return err
 	}
 	for _, list := range []struct {
 		flag  string
@@ -124,6 +119,28 @@ func (l *listOptions) check() error {
 				return fmt.Errorf("--%s %s: several attributes stand apart: --%s %s", list.flag, name, list.flag, apart(name))
 			}
 		}
+	}
+	return nil
+}
+
+// addPage adds the flags that say which of them are wanted, of which things, in which order.
+func (l *listOptions) addPage(f *pflag.FlagSet, limit, order string) {
+	f.IntVarP(&l.limit, "limit", "l", 0, limit)
+	f.IntVar(&l.skip, "skip", 0, "leave out this `many` first")
+	f.StringSliceVarP(&l.orderBy, "orderby", "o", nil, order)
+}
+
+// checkPage reports wrong values of the flags that addPage adds.
+func (l *listOptions) checkPage(f *pflag.FlagSet) error {
+	switch {
+	case l.limit < 0:
+		return fmt.Errorf("--limit %d is negative", l.limit)
+	case f.Changed("limit") && l.limit == 0:
+		return errors.New("--limit 0 selects nothing; leave it out to have everything")
+	case l.skip < 0:
+		return fmt.Errorf("--skip %d is negative", l.skip)
+	case f.Changed("orderby") && len(l.orderBy) == 0:
+		return errors.New("--orderby is empty: name src, dst, flow or an attribute")
 	}
 	return nil
 }
@@ -151,16 +168,8 @@ func (o *options) selection() (s selection, err error) {
 	if s.after, s.before, err = o.list.shortcuts.window(opts); err != nil {
 		return s, err
 	}
-	exprs = append([]*filter.Expr{s.filter}, exprs...)
-	s.named = filter.And(exprs...)
-	if text := activeIn(s.after, s.before); text != "" {
-		e, err := filter.Parse(text, opts)
-		if err != nil {
-			return s, fmt.Errorf("--after and --before as the filter %s: %w", text, err)
-		}
-		exprs = append(exprs, e)
-	}
-	s.filter = filter.And(exprs...)
+	s.named = filter.And(append([]*filter.Expr{s.filter}, exprs...)...)
+	s.filter = filter.And(s.named, filter.Active(s.after, s.before))
 	return s, nil
 }
 
@@ -199,6 +208,9 @@ func (o *options) runList(ctx context.Context) error {
 	}
 	if f.picture() && !o.picture.asked() {
 		return usage(fmt.Errorf("--output %s: this answer is a list, not a picture; write it to .txt, .json, .ndjson or .csv", o.out.file))
+	}
+	if f.picture() && o.list.explain {
+		return usage(fmt.Errorf("--output %s: an explanation is no picture; write it to .txt, .json, .ndjson or .csv", o.out.file))
 	}
 	if slices.Contains(o.list.fields, showFields) {
 		return o.deliver(o.printAttributes)

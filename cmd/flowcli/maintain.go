@@ -29,7 +29,7 @@ func (m *maintainOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&m.init, "init", false, "make an empty store, or empty the existing one")
 	f.BoolVar(&m.init, "purgedb", false, "the same")
 	f.BoolVar(&m.ensureIndexes, "ensure-indexes", false, "of Neo4j: make the constraints and indexes that are missing")
-	f.Var(&m.precision, "reduce-precision", "of Neo4j: make the slots of the timeline this wide, a multiple of what they are, in `seconds` or as 2h")
+	f.Var(&m.precision, "reduce-precision", "make the slots of the timeline this wide, for good, a multiple of what they are, in `seconds` or as 2h")
 	f.BoolVarP(&m.yes, "yes", "y", false, "with --init: do not ask")
 	// Lists of flags need no two lines for one.
 	_ = f.MarkHidden("purgedb")
@@ -84,6 +84,21 @@ type eraser interface {
 	erase(ctx context.Context) error
 }
 
+// reducer is a store whose slots of time can be made wider.
+type reducer interface {
+	// reduce makes them so wide. A width that is no multiple of what they are is an
+	// error that is store.ErrPrecision.
+	reduce(ctx context.Context, width time.Duration) (*reduced, error)
+}
+
+// reduced says what became of the slots of a store.
+type reduced struct {
+	before, after time.Duration
+	// flows is how many flows were changed, nil where a store makes the slots when it is
+	// asked.
+	flows *int64
+}
+
 // initStore makes an empty store.
 func (o *options) initStore(ctx context.Context) error {
 	p := o.place()
@@ -113,39 +128,35 @@ func (o *options) ensureIndexes(ctx context.Context) error {
 }
 
 func (o *options) reducePrecision(ctx context.Context) error {
-	c, err := need[connector](o, "--reduce-precision", "it keeps the times of connections, and computes the slots of a timeline when it is asked")
+	r, err := o.place().reduce(ctx, time.Duration(o.maintain.precision))
+	if errors.Is(err, store.ErrPrecision) {
+		return usage(fmt.Errorf("--reduce-precision: %w", err))
+	}
 	if err != nil {
 		return err
 	}
-	return o.withGraph(ctx, c, false, func(ctx context.Context, db *neo4j.DB) error {
-		progress := o.progress("flows")
-		r, err := db.ReducePrecision(ctx, time.Duration(o.maintain.precision), progress.count)
-		progress.clear()
-		if errors.Is(err, store.ErrPrecision) {
-			return usage(fmt.Errorf("--reduce-precision: %w", err))
-		}
-		if err != nil {
-			return err
-		}
-		return o.printReduced(r)
-	})
+	return o.printReduced(r)
 }
 
 // printReduced says what became of the slots.
-func (o *options) printReduced(r neo4j.Reduced) error {
+func (o *options) printReduced(r *reduced) error {
 	f, err := o.out.wanted()
 	if err != nil {
 		return err
 	}
 	if f == asJSON || f == asNDJSON {
 		return writeJSON(o.stdout, struct {
-			Flows  int64 `json:"flows"`
-			Before int64 `json:"before"`
-			After  int64 `json:"after"`
-		}{r.Flows, int64(r.Before / time.Second), int64(r.After / time.Second)})
+			Flows  *int64 `json:"flows,omitempty"`
+			Before int64  `json:"before"`
+			After  int64  `json:"after"`
+		}{r.flows, int64(r.before / time.Second), int64(r.after / time.Second)})
 	}
-	before, after := config.Duration(r.Before), config.Duration(r.After)
-	_, err = fmt.Fprintf(o.stdout, "slots of %s instead of %s: %s flows changed\n", after.String(), before.String(), term.Number(r.Flows))
+	before, after := config.Duration(r.before), config.Duration(r.after)
+	changed := ""
+	if r.flows != nil {
+		changed = ": " + term.Number(*r.flows) + " flows changed"
+	}
+	_, err = fmt.Fprintf(o.stdout, "slots of %s instead of %s%s\n", after.String(), before.String(), changed)
 	return err
 }
 

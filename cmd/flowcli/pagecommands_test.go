@@ -267,18 +267,19 @@ func (p *scene) addInputs(t *testing.T) {
 // runnable returns a command with what the scene has in place of names out in the world.
 func (p *scene) runnable(command, uri string) string {
 	replace := []string{
-		"10.0.0.1 tcp/80 10.0.0.2", "192.168.10.21 tcp/80 203.0.113.10",
+		"show 10.0.0.1 tcp/80 10.0.0.2", "show 192.168.10.21 tcp/80 203.0.113.10",
 		"10.0.0.1 | tcp/80 | 10.0.0.2", "192.168.10.21 | tcp/80 | 203.0.113.10",
 		"fe80::1 icmp/135 ff02::1", "192.168.10.10 icmp/8 192.168.10.1",
 		"show 10.0.0.1", "show 192.168.10.60", "show 2001:db8::2", "show 192.168.10.60",
 		"/data/weir", "lake", "/var/lib/weir", "lake", "/var/log/weir", "logs", "~/weir", "lake",
 	}
 	if uri != "" {
+		// The longest first: the others are the beginning of it.
 		for _, graph := range []string{
 			"neo4j://neo4j@graph:7687/neo4j", "neo4j://neo4j@graph:7687", "neo4j://neo4j@graph",
 			"neo4j://neo4j@localhost:7687", "neo4j://neo4j@127.0.0.1:7687",
 		} {
-			replace = append([]string{graph, uri}, replace...)
+			replace = append(replace, graph, uri)
 		}
 		replace = append(replace, " --password-file ~/.neo4j", "")
 	}

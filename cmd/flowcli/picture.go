@@ -161,8 +161,8 @@ func heading(title string, notes []string, sel *selection) chart.Heading {
 	return chart.Heading{Title: title, Note: strings.Join(notes, ". "), Unit: "flows", Empty: "no flows"}
 }
 
-// activity counts the flows that are active in slots of this width.
-func activity(ctx context.Context, db store.Timekeeper, sel *selection, step time.Duration) ([]calendar.Slot, error) {
+// countSlots counts the flows that are active in slots of this width.
+func countSlots(ctx context.Context, db store.Timekeeper, sel *selection, step time.Duration) ([]calendar.Slot, error) {
 	found, err := db.Timeline(ctx, store.TimelineQuery{Filter: sel.filter, After: sel.after, Before: sel.before, Step: step})
 	if err != nil {
 		return nil, err
@@ -196,7 +196,7 @@ func (o *options) byHour(ctx context.Context, db store.Reader, sel *selection) (
 	if err != nil {
 		return nil, fmt.Errorf("%w; --histogram draws them", err)
 	}
-	found, err := activity(ctx, db, sel, step)
+	found, err := countSlots(ctx, db, sel, step)
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +272,7 @@ func (o *options) histogram(ctx context.Context, db store.Reader, sel *selection
 		return nil, usage(fmt.Errorf("--step %s: the slots of the store are %s wide, a step is a multiple of that", calendar.Text(step), calendar.Text(precision)))
 	}
 	for {
-		found, err := activity(ctx, db, sel, step)
+		found, err := countSlots(ctx, db, sel, step)
 		if err != nil {
 			return nil, err
 		}

@@ -29,6 +29,7 @@ type place interface {
 	describe(ctx context.Context) (*description, error)
 	eraser
 	expirer
+	reducer
 }
 
 // directory is a store that is a lake.

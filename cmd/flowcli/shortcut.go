@@ -137,10 +137,8 @@ func (c *shortcut) check(clause, value string, opts filter.Options) error {
 // whoever mistypes a name here would see nothing.
 func knownProto(flag, value string, e *filter.Expr) error {
 	_, name, _ := strings.Cut(e.String(), " = ")
-	for n := range 256 {
-		if flow.ProtoLabel(uint8(n)) == name {
-			return nil
-		}
+	if isProto(name) {
+		return nil
 	}
 	known := ""
 	for _, a := range filter.Attributes() {
@@ -149,6 +147,16 @@ func knownProto(flag, value string, e *filter.Expr) error {
 		}
 	}
 	return usage(fmt.Errorf("--%s %q is no protocol: write a number, or a name as %s", flag, value, known))
+}
+
+// isProto reports whether flows can have the protocol with a name.
+func isProto(name string) bool {
+	for n := range 256 {
+		if flow.ProtoLabel(uint8(n)) == name {
+			return true
+		}
+	}
+	return false
 }
 
 // apart returns values that a comma separates with a space instead.
@@ -179,22 +187,6 @@ func (s *shortcuts) window(opts filter.Options) (after, before time.Time, err er
 		return after, before, usage(fmt.Errorf("--after %s is not before --before %s", s.after, s.before))
 	}
 	return after, before, nil
-}
-
-// activeIn returns the filter on flows of which some slot of time overlaps a window, ""
-// for a window without bounds. One slot has to meet both.
-func activeIn(after, before time.Time) string {
-	var bounds []string
-	if !before.IsZero() {
-		bounds = append(bounds, "start < "+quoteFilter(before.UTC().Format(time.RFC3339Nano)))
-	}
-	if !after.IsZero() {
-		bounds = append(bounds, "end > "+quoteFilter(after.UTC().Format(time.RFC3339Nano)))
-	}
-	if len(bounds) == 0 {
-		return ""
-	}
-	return "times(" + strings.Join(bounds, " AND ") + ")"
 }
 
 // showSlots is the value that --precision has without one.

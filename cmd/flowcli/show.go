@@ -18,6 +18,7 @@ import (
 
 	"weir/internal/filter"
 	"weir/internal/flow"
+	"weir/internal/term"
 	"weir/store"
 )
 
@@ -43,6 +44,18 @@ const showExamples = `  flowcli show 10.0.0.1
 type showOptions struct {
 	limit int
 	all   bool
+}
+
+// showIntel is how many records of intel are read of a flow or a host, but for --all: what has
+// more of them than anybody reads must not fill the memory.
+const showIntel = 10_000
+
+// intel returns how many records of intel a store is asked for.
+func (s *showOptions) intel() int {
+	if s.limit == store.All {
+		return store.All
+	}
+	return max(s.limit, showIntel)
 }
 
 // showLimit is how many lines of each sort show prints where --limit is not given.
@@ -131,15 +144,15 @@ func parseSubject(args []string) (*subject, error) {
 // parseLabel returns the filter for the flow, and makes the label the one that flows have.
 func (s *subject) parseLabel() (*filter.Expr, error) {
 	proto, port, hasPort := strings.Cut(s.label, "/")
-	if proto == "" || strings.ContainsAny(proto, `"\`) {
-		return nil, fmt.Errorf("%q is no protocol; %w", s.label, errSubject)
-	}
 	if n, err := strconv.ParseUint(proto, 10, 8); err == nil {
 		proto = flow.ProtoLabel(uint8(n))
 	}
 	proto = strings.ToLower(proto)
 	if slices.Contains([]string{"icmp6", "icmpv6", "ipv6-icmp"}, proto) {
 		proto = flow.ProtoLabel(flow.ICMPv6)
+	}
+	if !isProto(proto) {
+		return nil, fmt.Errorf("%q is no protocol; %w", proto, errSubject)
 	}
 	s.label = proto
 	rest := "!dport AND !type"
@@ -179,7 +192,7 @@ type flowJSON struct {
 // showFlow prints a flow.
 func (o *options) showFlow(ctx context.Context, db store.Reader, w *bufio.Writer, s *subject, opts *showOptions) error {
 	var f *store.Flow
-	for found, err := range db.Flows(ctx, store.Query{Filter: s.filter, Times: true, Intel: store.All, Limit: 1}) {
+	for found, err := range db.Flows(ctx, store.Query{Filter: s.filter, Times: true, Intel: opts.intel(), Limit: 1}) {
 		if err != nil {
 			return err
 		}
@@ -196,15 +209,23 @@ func (o *options) showFlow(ctx context.Context, db store.Reader, w *bufio.Writer
 	if err != nil {
 		return err
 	}
+	unread := f.MoreIntel
 	total := keepIntel(f, opts.limit)
 	if o.json {
 		return writeJSON(w, flowJSON{f, status.Precision})
 	}
 	o.printFlow(w, f, time.Duration(status.Precision)*time.Second)
-	return printIntel(w, f.Intel, total)
+	if err := o.printIntel(w, f.Intel, total); err != nil {
+		return err
+	}
+	if unread > 0 {
+		fmt.Fprintf(w, "\n%s more records are of the last of these kinds, or of others; --all reads them\n", term.Number(unread))
+	}
+	return nil
 }
 
-// keepIntel drops what is beyond a number of records of each kind, and returns how many there are of each.
+// keepIntel drops what is beyond a number of records of each kind, and returns how many
+// there were of each.
 func keepIntel(f *store.Flow, limit int) (total map[string]int) {
 	total = make(map[string]int)
 	var kept []store.Intel

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"weir/internal/calendar"
 	"weir/internal/flow"
 	"weir/internal/term"
 	"weir/store"
@@ -31,21 +32,10 @@ func (o *options) printFlow(w *bufio.Writer, f *store.Flow, width time.Duration)
 	if len(f.Times) > 0 && width > 0 {
 		first, last := f.Times[0], f.Times[len(f.Times)-1]
 		all := int64(last.Sub(first)/width) + 1
-		line(w, "active", "in %s of %s slots of %v from %s to %s", term.Number(int64(len(f.Times))), term.Number(all),
-			shortDuration(width), o.time(first), o.time(last.Add(width)))
+		line(w, "active", "in %s of %s slots of %s from %s to %s", term.Number(int64(len(f.Times))), term.Number(all),
+			calendar.Text(width), o.time(first), o.time(last.Add(width)))
 		line(w, "", "%s", spark(f.Times, width))
 	}
-}
-
-// shortDuration returns a duration without what is zero at its end: 1h for 1h0m0s.
-func shortDuration(d time.Duration) string {
-	text := d.String()
-	for _, zero := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(text, zero) {
-			text = text[:len(text)-len(zero)+1]
-		}
-	}
-	return text
 }
 
 // set prints a set, where there is one.
@@ -57,7 +47,9 @@ func set[T any](w *bufio.Writer, name string, list []T) {
 	const most = 40
 	parts := make([]string, min(len(list), most))
 	for i := range parts {
-		parts[i] = fmt.Sprint(list[i])
+		if parts[i] = fmt.Sprint(list[i]); parts[i] == "" {
+			parts[i] = noValue // sensors need no name
+		}
 	}
 	text := strings.Join(parts, ", ")
 	if more := len(list) - most; more > 0 {
@@ -91,7 +83,8 @@ func spark(times []time.Time, width time.Duration) string {
 
 // printIntel prints records of intel, a table for each kind, whose columns are the attributes that any
 // of its records has.
-func printIntel(w *bufio.Writer, list []store.Intel, total map[string]int) error {
+func (o *options) printIntel(w *bufio.Writer, list []store.Intel, total map[string]int) error {
+	cell := listCell(o.zone)
 	for _, k := range flow.Kinds() {
 		var records []store.Intel
 		for _, in := range list {
@@ -120,7 +113,7 @@ func printIntel(w *bufio.Writer, list []store.Intel, total map[string]int) error
 		for _, in := range records {
 			cells := []string{term.Number(in.Count)}
 			for _, name := range names {
-				cells = append(cells, intelText(in.Attrs[name]))
+				cells = append(cells, cell(in.Attrs[name]))
 			}
 			if err := t.Row(cells...); err != nil {
 				return err
@@ -131,17 +124,4 @@ func printIntel(w *bufio.Writer, list []store.Intel, total map[string]int) error
 		}
 	}
 	return nil
-}
-
-// intelText returns a value of intel for people, lists with commas.
-func intelText(v any) string {
-	list, ok := v.([]any)
-	if !ok {
-		return cellText(v)
-	}
-	parts := make([]string, len(list))
-	for i := range list {
-		parts[i] = cellText(list[i])
-	}
-	return strings.Join(parts, ", ")
 }

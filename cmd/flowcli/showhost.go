@@ -19,7 +19,7 @@ import (
 // hostJSON is a host as show prints it.
 type hostJSON struct {
 	*store.Host
-	// Names resolve to it.
+	// Names resolve to it: of more records than showIntel, those in the most frequent ones.
 	Names     []ranked `json:"names"`
 	MoreNames int      `json:"more_names,omitempty"`
 	// Serves and Uses are services by the number of its flows, in and out; Sources and Targets
@@ -40,7 +40,7 @@ type ranked struct {
 
 // showHost prints a host.
 func (o *options) showHost(ctx context.Context, db store.Reader, w *bufio.Writer, a netip.Addr, opts *showOptions) error {
-	hosts, err := db.Hosts(ctx, store.HostQuery{Addrs: []netip.Addr{a}, Intel: store.All})
+	hosts, err := db.Hosts(ctx, store.HostQuery{Addrs: []netip.Addr{a}, Intel: opts.intel()})
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (h *hostJSON) names(limit int) {
 
 // rank fills in the rankings.
 func (h *hostJSON) rank(ctx context.Context, db store.Ranker, limit int) (err error) {
-	top := func(text string, sum []string, name func([]any) string, fields ...string) ([]ranked, error) {
+	top := func(text string, sum []string, name func([]any) (string, error), fields ...string) ([]ranked, error) {
 		e, err := parsed(text)
 		if err != nil {
 			return nil, err
@@ -98,7 +98,11 @@ func (h *hostJSON) rank(ctx context.Context, db store.Ranker, limit int) (err er
 		}
 		list := make([]ranked, len(rows))
 		for i := range rows {
-			list[i] = ranked{name(rows[i].Fields), rows[i].Count}
+			text, err := name(rows[i].Fields)
+			if err != nil {
+				return nil, err
+			}
+			list[i] = ranked{text, rows[i].Count}
 		}
 		return list, nil
 	}
@@ -108,7 +112,7 @@ func (h *hostJSON) rank(ctx context.Context, db store.Ranker, limit int) (err er
 		to     *[]ranked
 		text   string
 		sum    []string
-		name   func([]any) string
+		name   func([]any) (string, error)
 		fields []string
 	}{
 		{&h.Serves, in, nil, serviceName, []string{"proto", "dport", "type"}},
@@ -139,18 +143,12 @@ func (h *hostJSON) rank(ctx context.Context, db store.Ranker, limit int) (err er
 }
 
 // serviceName returns the service that the values of proto, dport and type make.
-func serviceName(fields []any) string {
-	s := store.Service{Proto: firstText(fields)}
-	for i, to := range []**uint16{&s.Dport, &s.Type} {
-		if n, ok := fields[1+i].(int64); ok {
-			short := uint16(n)
-			*to = &short
-		}
-	}
-	return s.String()
+func serviceName(fields []any) (string, error) {
+	s, err := serviceOf(fields)
+	return s.String(), err
 }
 
-func firstText(fields []any) string { return cellText(fields[0]) }
+func firstText(fields []any) (string, error) { return cellText(fields[0]), nil }
 
 func (o *options) printHost(w *bufio.Writer, h *hostJSON) error {
 	fmt.Fprintf(w, "%s\n\n", h.Addr)
@@ -165,11 +163,15 @@ func (o *options) printHost(w *bufio.Writer, h *hostJSON) error {
 	}
 	names := "names that resolve to it"
 	if h.MoreNames > 0 {
-		names += fmt.Sprintf(" (%s more)", term.Number(int64(h.MoreNames)))
+		more := term.Number(int64(h.MoreNames))
+		if h.MoreIntel > 0 {
+			more = "at least " + more
+		}
+		names += fmt.Sprintf(" (%s more)", more)
 	}
 	lists := []list{
 		{names, "records", h.Names, number},
-		{"services that it offers", "flows", h.Serves, number},
+		{"services that it is asked for", "flows", h.Serves, number},
 		{"services that it uses", "flows", h.Uses, number},
 		{"hosts that come to it", "bytes", h.Sources, term.Bytes},
 		{"hosts that it goes to", "bytes", h.Targets, term.Bytes},

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestVersionSpeed: completion and scripts start the program often. It is built as a user
+// TestPerfVersion: completion and scripts start the program often. It is built as a user
 // has it, and the median of five starts counts.
-func TestVersionSpeed(t *testing.T) {
+func TestPerfVersion(t *testing.T) {
 	if os.Getenv("WEIR_TEST_PERF") == "" {
 		t.Skip("set WEIR_TEST_PERF to measure")
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -184,6 +185,9 @@ func completionArgs(args []string, expand func([]string) []string) []string {
 		return args
 	}
 	if flag, isFlag := strings.CutPrefix(args[len(args)-2], "-"); isFlag && !strings.Contains(flag, "=") {
+		if flag = strings.TrimPrefix(flag, "-"); slices.Contains(optionalValue(), flag) {
+			return append(slices.Clone(args[:len(args)-2]), "--"+flag+"="+last)
+		}
 		return args // cobra knows whether it has a value
 	}
 	out := expand(args[1:])
@@ -192,7 +196,11 @@ func completionArgs(args []string, expand func([]string) []string) []string {
 	if !ok || value != last || !strings.HasPrefix(name, "--") {
 		return args
 	}
-	return append(append([]string{args[0]}, out[:len(out)-1]...), name, last)
+	out = append([]string{args[0]}, out...)
+	if slices.Contains(optionalValue(), name[2:]) {
+		return out // cobra would take a value that stands apart for an argument
+	}
+	return append(out[:len(out)-1], name, last)
 }
 
 // completeSubject completes the arguments of show: hosts, a service, a host.

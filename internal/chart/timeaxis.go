@@ -2,7 +2,10 @@
 
 package chart
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // tick is a place on an axis, from 0 to 1, with its label.
 type tick struct {
@@ -16,7 +19,8 @@ type period struct {
 }
 
 // timeTicks returns round times of the zone between start and end: as many as there are, but only those whose labels find
-// room, which is a number of characters. None is within a step.
+// room, which is a number of characters. None is finer than the steps; where steps of days are not those of the zone, ticks
+// close to their width would be somewhere within them, and are where steps begin instead.
 func timeTicks(start, end time.Time, step time.Duration, zone *time.Location, room int) []tick {
 	var ticks []tick
 	for _, p := range []period{
@@ -50,11 +54,49 @@ func timeTicks(start, end time.Time, step time.Duration, zone *time.Location, ro
 		if p.least() < min(step, 23*time.Hour) || p.least()*time.Duration(most) < end.Sub(start)/2 {
 			continue
 		}
-		if ticks = p.ticks(start, end, zone); len(ticks) <= most {
-			return ticks
+		if ticks = p.ticks(start, end, zone); len(ticks) > most {
+			continue
 		}
+		if step >= day && p.least() < 3*step && !aligned(ticks, start, end, step) {
+			return stepTicks(start, end, step, zone, room)
+		}
+		return ticks
 	}
 	return nil
+}
+
+const day = 24 * time.Hour
+
+// aligned reports whether all ticks are where steps begin.
+func aligned(ticks []tick, start, end time.Time, step time.Duration) bool {
+	for _, t := range ticks {
+		steps := t.at * float64(end.Sub(start)) / float64(step)
+		if math.Abs(steps-math.Round(steps)) > 0.001 {
+			return false
+		}
+	}
+	return true
+}
+
+// stepTicks returns ticks where steps begin: all of them, or each so many if there is no room.
+func stepTicks(start, end time.Time, step time.Duration, zone *time.Location, room int) (ticks []tick) {
+	layout := "Jan 2"
+	for t := start; t.Before(end); t = t.Add(step) {
+		if local := t.In(zone); local.Hour() != 0 || local.Minute() != 0 {
+			layout = "Jan 2 15:04"
+		}
+	}
+	n := int((end.Sub(start) + step - 1) / step)
+	most := max(room/(len("Jan 22 15:04")+2), 1)
+	if layout == "Jan 2" {
+		most = max(room/(len("Jan 22")+2), 1)
+	}
+	every := (n + most - 1) / most
+	for i := 0; i < n; i += every {
+		t := start.Add(time.Duration(i) * step)
+		ticks = append(ticks, tick{float64(t.Sub(start)) / float64(end.Sub(start)), t.In(zone).Format(layout)})
+	}
+	return ticks
 }
 
 // wide returns how many characters labels have at most.
@@ -70,8 +112,8 @@ func (p period) wide() int {
 
 // least returns how long the period is at least.
 func (p period) least() time.Duration {
-	const day = 23 * time.Hour
-	return time.Duration(p.years)*365*day + time.Duration(p.months)*28*day + time.Duration(p.days)*day +
+	const shortest = 23 * time.Hour
+	return time.Duration(p.years)*365*shortest + time.Duration(p.months)*28*shortest + time.Duration(p.days)*shortest +
 		time.Duration(p.hours)*time.Hour + time.Duration(p.minutes)*time.Minute + time.Duration(p.seconds)*time.Second
 }
 

@@ -34,6 +34,10 @@ func TestTimeTicks(t *testing.T) {
 		{"Mondays", "2026-03-03 00:00", "2026-03-31 00:00", "UTC", 24 * time.Hour, 40, "Mar_9 Mar_16 Mar_23 Mar_30"},
 		{"months", "2025-11-15 00:00", "2026-03-15 00:00", "UTC", 24 * time.Hour, 40, "Dec_2025 2026 Feb_2026 Mar_2026"},
 		{"years", "2001-06-01 00:00", "2026-06-01 00:00", "UTC", 24 * time.Hour, 36, "2005 2010 2015 2020 2025"},
+		{"weeks that begin on Thursdays", "2026-02-26 00:00", "2026-03-12 00:00", "UTC", 7 * 24 * time.Hour, 32, "Feb_26 Mar_5"},
+		{"many such weeks", "2026-02-26 00:00", "2026-04-16 00:00", "UTC", 7 * 24 * time.Hour, 32, "Feb_26 Mar_12 Mar_26 Apr_9"},
+		{"days of another zone", "2026-03-02 00:00", "2026-03-06 00:00", "Asia/Kolkata", 24 * time.Hour, 30, "Mar_2_05:30 Mar_4_05:30"},
+		{"days over a change", "2026-03-28 00:00", "2026-03-31 00:00", "Europe/Paris", 24 * time.Hour, 60, "Mar_28_01:00 Mar_29_01:00 Mar_30_02:00"},
 		{"no room", "2001-06-01 00:00", "2901-06-01 00:00", "UTC", 24 * time.Hour, 5, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -97,6 +97,7 @@ const (
 	attrLastSeen
 	attrDuration
 	attrTimesStart
+	attrTimesEnd
 	attrTimesDuration
 	attrConnState
 	attrService
@@ -187,6 +188,9 @@ func flowAttributes() []flowAttribute {
 		{attr: attrTimesStart, column: "times", Attribute: Attribute{
 			Name: "times.start", Aliases: []string{"times"}, Type: Time, Set: true,
 			Help: "starts of the time slots in which the flow was active",
+		}},
+		{attr: attrTimesEnd, column: "times", Attribute: Attribute{
+			Name: "times.end", Type: Time, Set: true, Help: "ends of these time slots",
 		}},
 		{attr: attrTimesDuration, column: "times", Attribute: Attribute{
 			Name: "times.duration", Type: Duration, Set: true, Help: "widths of these time slots",

@@ -325,7 +325,7 @@ const maxGraphSubqueries = 64
 // node translates a node whose negations are pushed down.
 func (g *graph) node(x node) term {
 	switch x.(type) {
-	case *clause, *block, *label:
+	case *clause, *block, *slotBlock, *label:
 		g.at = x
 	}
 	switch x := x.(type) {
@@ -356,6 +356,8 @@ func (g *graph) node(x node) term {
 		where := g.node(gathered(pushNot(x.x, false)))
 		g.at = x
 		return g.exists(x.kind, []term{where})
+	case *slotBlock:
+		return g.slots(x)
 	case *clause:
 		return g.clause(x)
 	}

@@ -50,7 +50,7 @@ func (g *graph) clause(x *clause) term {
 		if !f.metas[0].kept() {
 			return g.nothing(x)
 		}
-	case fromFlow:
+	case fromFlow, fromSlot:
 	}
 	c := g.compare(x)
 	switch left := g.operand(f); {
@@ -196,6 +196,8 @@ func (g *graph) operand(f *field) operandText {
 		return recordText(f.metas[0], f.fold)
 	case fromCount:
 		return g.countText(f)
+	case fromSlot:
+		return slotText(f.slot)
 	case fromFlow:
 	case fromMeta, fromKind:
 		return operandText{}
@@ -211,6 +213,12 @@ func (g *graph) operand(f *field) operandText {
 		return operandText{text: CypherDuration}
 	case attrTimesStart:
 		return operandText{text: "f.times", list: true, sorted: true}
+	case attrTimesEnd:
+		g.subquery()
+		return operandText{
+			text: "[t1 IN f.times | t1 + duration({seconds: " + slotWidthText + "[0]})]",
+			list: true, sorted: true, costly: true,
+		}
 	case attrTimesDuration:
 		g.subquery()
 		return operandText{

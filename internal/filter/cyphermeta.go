@@ -103,7 +103,7 @@ func (g *graph) collect(f *field, op operator) (list []collected) {
 		if o := g.operand(f); o.costly {
 			add(o.text)
 		}
-	case fromKind, fromRecord:
+	case fromKind, fromRecord, fromSlot:
 	}
 	return list
 }

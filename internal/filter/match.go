@@ -90,6 +90,7 @@ func IntelOf(b *flow.IntelBatch, rec int) Intel {
 type subject struct {
 	flow   *Flow
 	record *Intel
+	slot   *Slot
 }
 
 func (j *junction) match(s *subject) bool {
@@ -255,6 +256,8 @@ func (s *subject) values(f *field) []value {
 				list = append(list, value{num: n})
 			}
 		}
+	case fromSlot:
+		list = []value{s.slot.value(f.slot)}
 	case fromKind:
 	}
 	if f.fold {
@@ -307,15 +310,12 @@ func (f *Flow) values(attr flowAttr) []value {
 		return []value{{num: f.LastSeen.Micro()}}
 	case attrDuration:
 		return []value{{num: f.LastSeen.Micro() - f.FirstSeen.Micro()}}
-	case attrTimesStart, attrTimesDuration:
-		list := make([]value, len(f.Times))
-		for i, slot := range f.Times {
-			list[i].num = slot.Width
-			if attr == attrTimesStart {
-				list[i].num = slot.Start.Micro()
-			}
-		}
-		return list
+	case attrTimesStart:
+		return f.slots(slotStart)
+	case attrTimesEnd:
+		return f.slots(slotEnd)
+	case attrTimesDuration:
+		return f.slots(slotDuration)
 	case attrConnState:
 		return texts(f.ConnState...)
 	case attrService:
@@ -326,6 +326,15 @@ func (f *Flow) values(attr flowAttr) []value {
 		return texts(f.Sensor...)
 	}
 	return nil
+}
+
+// slots returns the values of an attribute of the flow's slots.
+func (f *Flow) slots(attr slotAttr) []value {
+	list := make([]value, len(f.Times))
+	for i := range f.Times {
+		list[i] = f.Times[i].value(attr)
+	}
+	return list
 }
 
 func optional(n *uint16) []value {

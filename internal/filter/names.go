@@ -21,6 +21,7 @@ const (
 	fromCount                // how much intel of a kind the flow has
 	fromKind                 // whether the flow has intel of a kind
 	fromRecord               // an attribute of one intel record, in a block
+	fromSlot                 // an attribute of one slot of the timeline, in a block
 )
 
 // metaAttr is an attribute of a kind of intel.
@@ -45,6 +46,8 @@ type field struct {
 	// fromCount only the kinds matter.
 	flow  *flowAttribute
 	metas []metaAttr
+	// slot is set for fromSlot.
+	slot slotAttr
 }
 
 // bareAddr reports whether f stands for both ends of a flow.
@@ -71,6 +74,9 @@ func (n *names) kind(name string) *kind {
 // resolve returns the field with a name, or nil. In a block that is one of the
 // kind's attributes.
 func (n *names) resolve(name string, block *kind) *field {
+	if block != nil && block.ofSlots() {
+		return slotField(name)
+	}
 	if block != nil {
 		if attr := block.find(name); attr >= 0 {
 			return recordField(block, attr)
@@ -202,6 +208,12 @@ func (n *names) label(name string) (canonical string, k *kind, ok bool) {
 // "".
 func (n *names) ofBlock(name string, block *kind) string {
 	f := n.resolve(name, nil)
+	if block.ofSlots() {
+		if f != nil && strings.HasPrefix(f.name, slotsName+".") {
+			return f.name[len(slotsName)+1:]
+		}
+		return ""
+	}
 	if f == nil || f.from != fromMeta || f.metas[0].kind.Name != block.Name {
 		return ""
 	}
@@ -222,6 +234,9 @@ func (n *names) known(block *kind) []string {
 				list = append(list, prefix+s)
 			}
 		}
+	}
+	if block != nil && block.ofSlots() {
+		return slotNames()
 	}
 	if block != nil {
 		ofKind("", block)

@@ -235,6 +235,9 @@ func (p *parser) clause() (node, error) {
 		return nil, p.unknown(name)
 	}
 	p.pos += len(name)
+	if f.opensSlots(name) && p.peek() == '(' {
+		return p.openSlots(c, start)
+	}
 	if f.from == fromKind {
 		if p.peek() == '(' {
 			return p.openBlock(c, f, start)
@@ -289,11 +292,10 @@ func (p *parser) unknown(name string) error {
 		return err
 	case p.block != nil && p.names.ofBlock(name, p.block) != "":
 		err.Nearest = p.names.ofBlock(name, p.block)
-		err.Msg = fmt.Sprintf("in the parentheses of %s%s write %s", metaPrefix, p.block.Name, err.Nearest)
+		err.Msg = fmt.Sprintf("in the parentheses of %s write %s", p.block.full(), err.Nearest)
 		return err
 	case p.block != nil && p.names.resolve(name, nil) != nil:
-		err.Msg = fmt.Sprintf("%s is no attribute of %s%s; it belongs outside the parentheses",
-			name, metaPrefix, p.block.Name)
+		err.Msg = fmt.Sprintf("%s is no attribute of %s; it belongs outside the parentheses", name, p.block.full())
 		return err
 	case p.block == nil && ofConnections(name):
 		err.Msg = fmt.Sprintf("unknown attribute of flows: %s belongs to single connections", name)
@@ -306,7 +308,7 @@ func (p *parser) unknown(name string) error {
 	}
 	err.Msg = "unknown attribute"
 	if p.block != nil {
-		err.Msg += " of " + metaPrefix + p.block.Name
+		err.Msg += " of " + p.block.full()
 	}
 	if err.Nearest = nearest(name, p.names.known(p.block)); err.Nearest != "" {
 		err.Msg += "; nearest " + err.Nearest
@@ -321,8 +323,7 @@ func (p *parser) label() (node, error) {
 	p.pos++
 	name := p.word()
 	if p.block != nil {
-		return nil, errorf(start, "a label belongs outside the parentheses of %s%s",
-			metaPrefix, p.block.Name)
+		return nil, errorf(start, "a label belongs outside the parentheses of %s", p.block.full())
 	}
 	canonical, k, ok := p.names.label(name)
 	if !ok {
@@ -349,6 +350,25 @@ func (p *parser) openBlock(c *clause, f *field, start int) (node, error) {
 		return nil, err
 	}
 	return &block{kind: f.metas[0].kind, x: x}, nil
+}
+
+// opensSlots reports whether a parenthesis after name opens a block about a slot.
+func (f *field) opensSlots(name string) bool {
+	return f.from == fromFlow && f.flow.attr == attrTimesStart && strings.EqualFold(name, slotsName)
+}
+
+// openSlots reads what follows the name of the block about a slot at start.
+func (p *parser) openSlots(c *clause, start int) (node, error) {
+	if c.quant != quantPlain {
+		return nil, errorf(start, "%s stands before an attribute, not before a block", c.quant)
+	}
+	p.block = slotKind()
+	x, err := p.group(p.pos)
+	p.block = nil
+	if err != nil {
+		return nil, err
+	}
+	return &slotBlock{x: x}, nil
 }
 
 // comparison reads what follows the attribute of c, whose name is at start.

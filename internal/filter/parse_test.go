@@ -202,6 +202,9 @@ func canonical() [][2]string {
 		{`!meta.dns(query =~ .*\.(evil|bad) OR !(rcode = NXDOMAIN AND aa))`, ""},
 		{"meta.http(request_body_len > response_body_len) OR dport", ""},
 		{"meta.dns(ALL answers =~ 10\\..* AND LEN answers > 1)", ""},
+		{"TIMES( START<2020-01-01T10:00:00Z AND End>2020-01-01T09:00:00Z )", "times(start < 2020-01-01T10:00:00Z AND end > 2020-01-01T09:00:00Z)"},
+		{"!times(duration > 1h OR !(start = end))", "!times(duration > 3600s OR !start = end)"},
+		{"times(NONE start < 2020-01-01T10:00:00Z)", ""},
 		{"meta.http(host IN (a, b))", ""},
 		{"meta.http(host = dport)", ""},
 		{"meta.http(host = 'uri')", `meta.http(host = "uri")`},
@@ -352,6 +355,18 @@ func refused() []struct {
 		{"meta.dns(qery = x)", 9, "unknown attribute of meta.dns; nearest query"},
 		{"meta.dns(dport = 80)", 9, "dport is no attribute of meta.dns"},
 		{"meta.dns(#HTTP)", 9, "outside the parentheses"},
+		{"times()", 6, "a filter is missing"},
+		{"times(start > 2020-01-01", 5, "not closed"},
+		{"times(strat > 2020-01-01)", 6, "unknown attribute of times; nearest start"},
+		{"times(times.start > 2020-01-01)", 6, "in the parentheses of times write start"},
+		{"times(dport = 80)", 6, "dport is no attribute of times; it belongs outside the parentheses"},
+		{"times(times(start > 2020-01-01))", 6, "times"},
+		{"times(#HTTP)", 6, "outside the parentheses of times"},
+		{"times(duration = x)", 17, ""},
+		{"ANY times(start > 2020-01-01)", 4, "not before a block"},
+		{"times.start(start > 2020-01-01)", 11, ""},
+		{"times.end(end > 2020-01-01)", 9, ""},
+		{"proto = tcp times(start > 2020-01-01)", 12, "write AND before times("},
 		{"#htpt", 0, "unknown label; nearest #HTTP"},
 		{"#", 0, "unknown label"},
 		{"dport = \xff", 8, "the byte 0xff is not UTF-8"},
@@ -513,7 +528,7 @@ func TestAttributes(t *testing.T) {
 		}
 	}
 	want := strings.Fields(`addr src.addr dst.addr proto dport type sports codes count cspkts scpkts csbytes
-		scbytes firstseen lastseen duration times.start times.duration conn_state service vlan sensor`)
+		scbytes firstseen lastseen duration times.start times.end times.duration conn_state service vlan sensor`)
 	if diff := cmp.Diff(want, all); diff != "" {
 		t.Errorf("attributes of flows (-want +got):\n%s", diff)
 	}

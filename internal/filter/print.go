@@ -55,6 +55,12 @@ func (p *printer) node(x node, operand bool) {
 		p.node(x.x, false)
 		p.block = nil
 		p.add(")")
+	case *slotBlock:
+		p.add(slotsName, "(")
+		p.block = slotKind()
+		p.node(x.x, false)
+		p.block = nil
+		p.add(")")
 	case *clause:
 		p.clause(x)
 	}

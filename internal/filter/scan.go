@@ -270,7 +270,7 @@ func (s *scanner) clauseAt(text string, in bool) string {
 	if f == nil {
 		return ""
 	}
-	if f.from == fromKind && strings.HasPrefix(rest, "(") {
+	if (f.from == fromKind || f.opensSlots(name)) && strings.HasPrefix(rest, "(") {
 		return name + "("
 	}
 	rest = strings.TrimLeft(rest, " \t\r\n")

@@ -13,7 +13,7 @@ import (
 type SQLOptions struct {
 	// Conn and Flow are the aliases (or names) of the relations of connections
 	// and of flows (default "conn" and "flow"). They must be other words than
-	// m, u, w, x and z, which the conditions use.
+	// m, u, w, x, y and z, which the conditions use.
 	Conn, Flow string
 	// ByUID selects single connections: Flow has one row for each, and intel is
 	// that of the same uid, a column of both.
@@ -131,6 +131,8 @@ func ofKey(x node) bool {
 				return false
 			}
 		}
+	case *slotBlock:
+		return false
 	case *negation:
 		return ofKey(x.x)
 	case *clause:
@@ -245,7 +247,7 @@ func (c *compiler) arg(v any) string {
 // node translates a node whose negations are pushed down.
 func (c *compiler) node(x node) condition {
 	switch x.(type) {
-	case *clause, *block, *label:
+	case *clause, *block, *slotBlock, *label:
 		c.at = x
 	}
 	switch x := x.(type) {
@@ -273,6 +275,8 @@ func (c *compiler) node(x node) condition {
 		where := c.node(pushNot(x.x, false)).sql
 		c.at = x
 		return c.exists(x.kind, where, false)
+	case *slotBlock:
+		return c.slots(x)
 	case *clause:
 		return c.clause(x)
 	}

@@ -50,7 +50,7 @@ func (c *compiler) clause(x *clause) condition {
 		if !f.metas[0].kept() {
 			return x.nothing()
 		}
-	case fromFlow:
+	case fromFlow, fromSlot:
 	}
 	p := c.bind(x)
 	if f.bareAddr() {
@@ -157,6 +157,8 @@ func (c *compiler) element(f *field) (element, bool) {
 		return record(f.metas[0], f.fold), true
 	case fromCount:
 		return c.counts(f)
+	case fromSlot:
+		return c.slot(f.slot), true
 	case fromFlow:
 	case fromMeta, fromKind:
 		return element{}, false
@@ -173,6 +175,9 @@ func (c *compiler) element(f *field) (element, bool) {
 	case attrTimesStart:
 		c.times = true
 		return element{sql: "list_transform(" + column + ", lambda z: epoch_us(z))", list: true}, true
+	case attrTimesEnd:
+		c.times = true
+		return element{sql: fmt.Sprintf("list_transform(%s, lambda z: epoch_us(z) + %d)", column, c.opts.Slot.Microseconds()), list: true}, true
 	case attrTimesDuration:
 		// Every flow was active in some slot, and all are as wide.
 		return element{sql: fmt.Sprintf("[%d::BIGINT]", c.opts.Slot.Microseconds()), list: true}, true

@@ -141,14 +141,14 @@ func (l *Lake) makeEmpty(empty bool) error {
 		m, err := ReadManifest(l.path)
 		switch {
 		case errors.Is(err, ErrNotStore):
-			m = &Manifest{Format: Format}
+			m = new(Manifest)
 		case err != nil:
 			return err
 		case !empty:
 			return nil
 		}
 		old := m.Parts
-		m.Parts, m.Imports = nil, nil
+		m.Parts, m.Imports, m.Slot = nil, nil, 0
 		if err := l.replaceManifest(m); err != nil {
 			return err
 		}

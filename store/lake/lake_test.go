@@ -294,7 +294,7 @@ func TestOpen(t *testing.T) {
 			t.Fatalf("Init(%q) = %v", p, err)
 		}
 	}
-	write(t, filepath.Join(newer, "MANIFEST"), `{"format":2,"generation":1}`)
+	write(t, filepath.Join(newer, "MANIFEST"), `{"format":3,"generation":1}`)
 	write(t, filepath.Join(damaged, "MANIFEST"), `{"format":1,"gen`)
 	for _, tc := range []struct {
 		name, path string

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -18,8 +19,17 @@ import (
 	"weir/store"
 )
 
-// Format is the version of the layout that this package writes.
-const Format = 1
+// Format is the newest version of the layout that this package knows. It writes the
+// least one that says all, so that older programs read what they understand.
+const Format = formatSlots
+
+// Versions of the layout.
+const (
+	formatFirst = 1
+	// formatSlots has slots of time of another width than SlotWidth, which older programs
+	// would not know of.
+	formatSlots = 2
+)
 
 // Manifest is the content of the store: what it does not name does not exist.
 type Manifest struct {
@@ -27,6 +37,8 @@ type Manifest struct {
 	Format int `json:"format"`
 	// Generation grows by one with every change.
 	Generation int64 `json:"generation"`
+	// Slot is the width of the slots of time in seconds, 0 for SlotWidth.
+	Slot int64 `json:"slot,omitempty"`
 	// Parts are the files that make up the tables.
 	Parts []Part `json:"parts"`
 	// Imports are the sources that the parts came from.
@@ -220,14 +232,19 @@ func parseManifest(data []byte) (*Manifest, error) {
 			ErrNewerFormat, m.Format, Format)
 	case !summed:
 		return nil, badManifest("it does not begin with its checksum")
-	case m.Format < 1:
+	case m.Format < formatFirst:
 		return nil, badManifest("format %d", m.Format)
+	case !m.slotFits():
+		return nil, badManifest("slots of %d seconds", m.Slot)
 	}
 	for i := range m.Parts {
 		if p := m.Parts[i].Path; !filepath.IsLocal(filepath.FromSlash(p)) {
 			return nil, badManifest("part %q lies outside the store", p)
 		}
 	}
+	// A weir that knows no roll-ups of weeks and changed the store wrote the manifest
+	// without what says of which days they are: their flows would count twice.
+	m.Parts = slices.DeleteFunc(m.Parts, func(p Part) bool { return p.Kind == WeekTable && p.Week == "" })
 	return m, nil
 }
 
@@ -235,7 +252,7 @@ func parseManifest(data []byte) (*Manifest, error) {
 // on return; on an error the old manifest is in place, except where only the
 // last sync of the directory failed.
 func (l *Lake) replaceManifest(m *Manifest) error {
-	m.Format = Format
+	m.Format = m.leastFormat()
 	m.Generation++
 	if m.Parts == nil {
 		m.Parts = []Part{}

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"weir/internal/filter"
 	"weir/store"
-	"weir/store/lake"
 )
 
 // attribute says how an attribute of flows is read from a row of flows.
@@ -38,8 +38,8 @@ func keyOrder() []string {
 	return append(append(addrOrder("src"), addrOrder("dst")...), "proto", "dport", "type")
 }
 
-// attributeOf says how an attribute is read from the lake.
-func attributeOf(a *store.Attribute) *attribute {
+// attributeOf says how an attribute is read from the lake, whose slots of time have a width.
+func attributeOf(a *store.Attribute, width time.Duration) *attribute {
 	b := &attribute{Attribute: a.Attribute}
 	switch {
 	case a.Kind != nil:
@@ -54,8 +54,10 @@ func attributeOf(a *store.Attribute) *attribute {
 		b.sql = durationSQL
 	case a.Name == "times.start":
 		b.sql, b.times = "times", true
+	case a.Name == "times.end":
+		b.sql, b.times = fmt.Sprintf("list_transform(times, lambda u: make_timestamptz(epoch_us(u) + %d))", width.Microseconds()), true
 	case a.Name == "times.duration":
-		b.sql = fmt.Sprintf("[%d::DOUBLE]", int64(lake.SlotWidth.Seconds()))
+		b.sql = fmt.Sprintf("[%d::DOUBLE]", int64(width.Seconds()))
 	default:
 		b.sql = ident(a.Name)
 	}

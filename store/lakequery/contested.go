@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"weir/store/lake"
 )
@@ -36,6 +37,11 @@ func contestedSlots(m *lake.Manifest, step int64) slotRanges {
 		case p.Kind == lake.RollupTable && p.Week == "":
 			units[p.Rollup] = append(units[p.Rollup], r)
 		case p.Kind == lake.ConnTable && p.Rollup == "":
+			// A record may end before it begins, if a clock was set in between: then only
+			// its day bounds the beginning. There is no roll-up of such records.
+			if day, err := time.Parse(time.DateOnly, p.Day); err == nil {
+				r.last = max(r.last, floor(day.AddDate(0, 0, 1).UnixMicro()-1, step))
+			}
 			units[""] = append(units[""], r)
 		}
 	}

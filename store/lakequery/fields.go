@@ -26,13 +26,12 @@ func (d *DB) fields(ctx context.Context, q store.Query, names []string, yield fu
 		_, err := attributes().Show("")
 		return err
 	}
-	list := make([]*attribute, len(names))
+	known := make([]*store.Attribute, len(names))
 	for i, name := range names {
-		known, err := attributes().Show(name)
-		if err != nil {
+		var err error
+		if known[i], err = attributes().Show(name); err != nil {
 			return err
 		}
-		list[i] = attributeOf(known)
 	}
 	values := make([]any, len(names))
 	into := make([]any, len(names))
@@ -52,6 +51,10 @@ func (d *DB) fields(ctx context.Context, q store.Query, names []string, yield fu
 		c, err := r.condition(q.Filter)
 		if err != nil {
 			return 0, err
+		}
+		list := make([]*attribute, len(known))
+		for i := range known {
+			list[i] = attributeOf(known[i], c.layers.width)
 		}
 		text, err := fieldsSQL(c, page, list)
 		if err != nil {

@@ -24,8 +24,9 @@ type condition struct {
 
 // conditionOn translates a filter for a manifest whose views are in a schema.
 func conditionOn(schema string, m *lake.Manifest, e *filter.Expr) (*condition, error) {
+	layers := layersOf(m)
 	sql, err := e.SQL(filter.SQLOptions{
-		Conn: "conn", Flow: "flow", Slot: lake.SlotWidth,
+		Conn: "conn", Flow: "flow", Slot: layers.width,
 		Table: func(kind string) string { return schema + "." + ident(kind) },
 	})
 	if err != nil {
@@ -33,7 +34,7 @@ func conditionOn(schema string, m *lake.Manifest, e *filter.Expr) (*condition, e
 	}
 	c := &condition{
 		rows: sql.Rows.Text, groups: sql.Groups.Text, args: sql.Args(),
-		schema: schema, layers: layersOf(m), times: sql.Times,
+		schema: schema, layers: layers, times: sql.Times,
 	}
 	for _, text := range []*string{&c.rows, &c.groups} {
 		if *text == "TRUE" {

@@ -36,7 +36,7 @@ func orderBy(orders []store.Order) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if a := attributeOf(known); a.sort != nil {
+		if a := attributeOf(known, lake.SlotWidth); a.sort != nil {
 			add(a.sort, o.Desc)
 		} else {
 			add([]string{a.sql}, o.Desc)

@@ -140,7 +140,7 @@ func scanned[T any](rows *sql.Rows, scan func(*sql.Rows) (T, error), yield func(
 func keysOnly(orders []store.Order) bool {
 	return !slices.ContainsFunc(orders, func(o store.Order) bool {
 		known, err := attributes().OrderBy(o.Attr)
-		return o.Attr != "flow" && (err != nil || !attributeOf(known).ofKey())
+		return o.Attr != "flow" && (err != nil || !attributeOf(known, lake.SlotWidth).ofKey())
 	})
 }
 

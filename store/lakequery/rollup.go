@@ -4,6 +4,7 @@ package lakequery
 
 import (
 	"strings"
+	"time"
 
 	"weir/store/lake"
 )
@@ -20,13 +21,16 @@ type layers struct {
 	weeks, days, rest bool
 	// apart says that no flow is in two rows: there is one roll-up, and nothing else.
 	apart bool
+	// width is that of the slots of time which flows are shown with.
+	width time.Duration
 }
 
 // layersOf returns those of a snapshot.
 func layersOf(m *lake.Manifest) (l layers) {
 	if m == nil {
-		return layers{rest: true}
+		return layers{rest: true, width: lake.SlotWidth}
 	}
+	l.width = m.SlotWidth()
 	ids := make(map[string]bool)
 	for i := range m.Parts {
 		switch p := &m.Parts[i]; {
@@ -101,8 +105,8 @@ func flowsOf(schema string, from layers, times, bins bool, where string) string 
 	}
 	var more []string
 	if times {
-		columns, names = append(columns, merged("times")+" AS times"), append(names, "times")
-		more = append(more, timesSQL()+" AS times")
+		columns, names = append(columns, merged("times")+" AS times"), append(names, from.times()+" AS times")
+		more = append(more, timesSQL(from.width)+" AS times")
 	}
 	if bins || !from.apart && (from.weeks || from.days) {
 		names = append(names, "src_bin", "dst_bin")
@@ -154,6 +158,16 @@ func countersOf(schema string, from layers, where string) string {
 		parts = append(parts, s)
 	}
 	return strings.Join(parts, " UNION ALL ")
+}
+
+// times returns the slots of time of a row of a roll-up, which keeps those of
+// lake.SlotWidth.
+func (l layers) times() string {
+	if l.width == lake.SlotWidth {
+		return "times"
+	}
+	w := window{step: l.width.Microseconds()}
+	return "list_sort(list_distinct(list_transform(times, lambda t: make_timestamptz(" + w.slot("epoch_us(t)") + "))))"
 }
 
 // binColumns returns the addresses of a flow in binary, of its rows.

@@ -25,13 +25,13 @@ func cpu(t *testing.T) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// TestRollupSpeed compares what questions about flows cost with small parts,
+// TestPerfRollup compares what questions about flows cost with small parts,
 // merged ones, and a roll-up.
-func TestRollupSpeed(t *testing.T) {
+func TestPerfRollup(t *testing.T) {
 	if os.Getenv("WEIR_TEST_PERF") == "" {
 		t.Skip("set WEIR_TEST_PERF to measure")
 	}
-	const conns, perPart = 2_000_000, 10_000
+	const conns, perPart = 500_000, 2_500
 	path := filepath.Join(t.TempDir(), "lake")
 	l, err := lake.Open(path, lake.Config{Create: true})
 	if err != nil {

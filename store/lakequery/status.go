@@ -64,7 +64,7 @@ const (
 // describe summarizes a manifest.
 func describe(path string, m *lake.Manifest) *store.Status {
 	s := &store.Status{
-		Location: path, Format: m.Format, Generation: m.Generation, Precision: int64(lake.SlotWidth.Seconds()),
+		Location: path, Format: m.Format, Generation: m.Generation, Precision: int64(m.SlotWidth().Seconds()),
 		Tables: []store.TableStatus{}, Sensors: []string{}, Imports: []store.ImportStatus{},
 	}
 	for _, t := range append(lake.Tables(), lake.Rollup(), lake.WeekRollup()) {

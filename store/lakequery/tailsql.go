@@ -162,13 +162,14 @@ type tailText struct {
 // selectSQL returns the query that selects of the temporary tables' content what
 // the filter wants, see run. intel returns the relation of a kind.
 func (t *Tail) selectSQL(last int, intel func(kind string) string) (*tailText, error) {
-	cond, err := t.query.Filter.SQL(filter.SQLOptions{Conn: "flow", Flow: "flow", ByUID: true, Table: intel, Slot: lake.SlotWidth})
+	width := t.db.snapshot().SlotWidth()
+	cond, err := t.query.Filter.SQL(filter.SQLOptions{Conn: "flow", Flow: "flow", ByUID: true, Table: intel, Slot: width})
 	if err != nil {
 		return nil, err
 	}
 	sets := setsOfOne
 	if cond.Times {
-		sets += ", " + timesOf("list_concat(["+firstSlotSQL()+"], "+moreSlotsSQL()+")") + " AS times"
+		sets += ", " + timesOf("list_concat(["+firstSlotSQL(width)+"], "+moreSlotsSQL(width)+")") + " AS times"
 	}
 	text := "WITH whole AS (SELECT * FROM " + tailEnded + " WHERE count <> 0 UNION ALL SELECT * FROM " + tailMerged +
 		// Their parts may have left the lake just now.

@@ -80,13 +80,13 @@ type window struct {
 	after, before *int64
 }
 
-func windowOf(q *store.TimelineQuery) (w window, err error) {
+func windowOf(q *store.TimelineQuery, width time.Duration) (w window, err error) {
 	w.step = q.Step.Microseconds()
 	if q.Step == 0 {
-		w.step = lake.SlotWidth.Microseconds()
+		w.step = width.Microseconds()
 	}
-	if q.Step < 0 || q.Step%lake.SlotWidth != 0 {
-		return w, fmt.Errorf("%v is %w, which is %v", q.Step, store.ErrPrecision, lake.SlotWidth)
+	if q.Step < 0 || q.Step%width != 0 {
+		return w, fmt.Errorf("%v is %w, which is %v", q.Step, store.ErrPrecision, width)
 	}
 	if !q.After.IsZero() {
 		w.after = new(q.After.UnixMicro())
@@ -106,7 +106,7 @@ func (w window) slot(micros string) string {
 	return fmt.Sprintf("(%[1]s - (%[1]s %% %[2]d + %[2]d) %% %[2]d)", micros, w.step)
 }
 
-// slots returns the slots of a row, one by one, of a list of times that are the store's.
+// slots returns the slots of a row, one by one, of a list of its times.
 func (w window) slots(times string) string {
 	if w.step == lake.SlotWidth.Microseconds() {
 		return "epoch_us(unnest(" + times + "))"
@@ -129,7 +129,7 @@ func (w window) where(c *condition, column string) string {
 // timelineSQL returns the query that counts flows by slots: the columns slot, in
 // microseconds, and flows, then the fields.
 func timelineSQL(c *condition, m *lake.Manifest, q store.TimelineQuery) (string, error) {
-	w, err := windowOf(&q)
+	w, err := windowOf(&q, c.layers.width)
 	if err != nil {
 		return "", err
 	}
@@ -140,7 +140,7 @@ func timelineSQL(c *condition, m *lake.Manifest, q store.TimelineQuery) (string,
 		if err != nil {
 			return "", err
 		}
-		a := attributeOf(known)
+		a := attributeOf(known, c.layers.width)
 		list = append(list, a)
 		ofKey = ofKey && a.ofKey()
 	}
@@ -206,9 +206,9 @@ func keyTimelineSQL(c *condition, m *lake.Manifest, w window, list []*attribute)
 		}
 	}
 	if c.layers.rest {
-		shared = append(shared, rows(restTable, flowKey+", "+w.slot(firstSlotSQL())+" AS slot", ""),
+		shared = append(shared, rows(restTable, flowKey+", "+w.slot(firstSlotSQL(lake.SlotWidth))+" AS slot", ""),
 			"SELECT * REPLACE ("+w.slot("slot")+" AS slot) FROM ("+
-				rows(restTable, flowKey+", unnest("+moreSlotsSQL()+") AS slot", longSQL())+")")
+				rows(restTable, flowKey+", unnest("+moreSlotsSQL(lake.SlotWidth)+") AS slot", longSQL(lake.SlotWidth))+")")
 	}
 	if len(shared) > 0 {
 		once = append(once, "SELECT slot, "+fields+"count(*) AS n FROM (SELECT DISTINCT * FROM ("+strings.Join(shared, " UNION ALL ")+

@@ -102,7 +102,7 @@ func (r *relations) topSQL(q store.TopQuery) (string, []any, error) {
 		if err != nil {
 			return "", nil, err
 		}
-		field := attributeOf(a)
+		field := attributeOf(a, c.layers.width)
 		c.times = c.times || field.times
 		f := fmt.Sprintf("f%d", i)
 		fields = append(fields, grouped.value(field, "flows", "group_"+f)+" AS "+f)
@@ -115,7 +115,7 @@ func (r *relations) topSQL(q store.TopQuery) (string, []any, error) {
 		if err != nil {
 			return "", nil, err
 		}
-		field := attributeOf(a)
+		field := attributeOf(a, c.layers.width)
 		c.times = c.times || field.times
 		collect = append(collect, fmt.Sprintf("%s: %s", collected(i),
 			gathered.value(field, "ranked", "gather_"+collected(i))))
@@ -125,7 +125,7 @@ func (r *relations) topSQL(q store.TopQuery) (string, []any, error) {
 		if err != nil {
 			return "", nil, err
 		}
-		sums = append(sums, attributeOf(a).sql+"::HUGEINT")
+		sums = append(sums, attributeOf(a, c.layers.width).sql+"::HUGEINT")
 	}
 	amount := "count(*)"
 	if len(sums) > 0 {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"weir/store/lake"
 )
@@ -121,22 +122,23 @@ func flowColumns() []string {
 		distinct("vlan")+" AS vlan", distinct("sensor")+" AS sensor")
 }
 
-// firstSlotSQL is the first slot of time that a connection's row counts for: the
-// start of an hour, as lake.Rollup has it, in microseconds.
-func firstSlotSQL() string {
-	return fmt.Sprintf("(epoch_us(firstseen) - (epoch_us(firstseen) %% %[1]d + %[1]d) %% %[1]d)", lake.SlotWidth.Microseconds())
+// firstSlotSQL is the first slot of time of a width that a connection's row counts for,
+// in microseconds: the start of an hour, as lake.Rollup has it, or of what hours make up.
+func firstSlotSQL(width time.Duration) string {
+	return window{step: width.Microseconds()}.slot("epoch_us(firstseen)")
 }
 
-// moreSlotsSQL is the list of the slots after the first one.
-func moreSlotsSQL() string {
-	width := lake.SlotWidth.Microseconds()
-	return fmt.Sprintf("range(%[1]s + %[2]d, least(epoch_us(lastseen), %[1]s + %[3]d) + 1, %[2]d)",
-		firstSlotSQL(), width, (lake.MaxSlots-1)*width)
+// moreSlotsSQL is the list of the slots after the first one. The last one has the last of
+// the hours that the row counts for, so that rows and roll-ups tell the same.
+func moreSlotsSQL(width time.Duration) string {
+	return fmt.Sprintf("range(%s + %d, least(epoch_us(lastseen), %s + %d) + 1, %[2]d)",
+		firstSlotSQL(width), width.Microseconds(),
+		firstSlotSQL(lake.SlotWidth), (lake.MaxSlots-1)*lake.SlotWidth.Microseconds())
 }
 
 // longSQL is the condition that there are slots after the first one.
-func longSQL() string {
-	return fmt.Sprintf("epoch_us(lastseen) >= %s + %d", firstSlotSQL(), lake.SlotWidth.Microseconds())
+func longSQL(width time.Duration) string {
+	return fmt.Sprintf("epoch_us(lastseen) >= %s + %d", firstSlotSQL(width), width.Microseconds())
 }
 
 // timesOf returns a list of times from one of microseconds.
@@ -147,9 +149,9 @@ func timesOf(list string) string {
 // timesSQL is the set of the slots of time of connections. It is made only
 // where somebody asks for it. Most connections have one slot, for which no list
 // is made.
-func timesSQL() string {
-	return timesOf("list_sort(list_distinct(list_concat(list(" + firstSlotSQL() + "), " +
-		"coalesce(flatten(list(" + moreSlotsSQL() + ") FILTER (" + longSQL() + ")), []::BIGINT[]))))")
+func timesSQL(width time.Duration) string {
+	return timesOf("list_sort(list_distinct(list_concat(list(" + firstSlotSQL(width) + "), " +
+		"coalesce(flatten(list(" + moreSlotsSQL(width) + ") FILTER (" + longSQL(width) + ")), []::BIGINT[]))))")
 }
 
 // flowKey is what makes a flow.

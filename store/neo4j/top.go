@@ -31,6 +31,8 @@ func unwind(a *store.Attribute, name string) string {
 		return " UNWIND " + bothEnds + " AS " + name
 	case a.Name == "times.start":
 		return " UNWIND " + orNothing("f.times") + " AS " + name
+	case a.Name == "times.end":
+		return " UNWIND " + orNothing("[t IN f.times | t + duration({seconds: $precision})]") + " AS " + name
 	case a.Name == "times.duration":
 		return " UNWIND " + slotWidths + " AS " + name
 	case a.Set:

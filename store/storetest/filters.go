@@ -181,6 +181,9 @@ func (g *Filters) filter(depth int) string {
 		return pick(g.source, "#DNS", "!#HTTP", "#Flow", "meta.ssl", "!meta.dns", "meta.count > 1", "!meta.arp.op = x",
 			"LEN meta.ssl.subject = 0", "!meta.sip(uri = reply_to)", "meta.ssl(NONE cipher = subject)")
 	}
+	if g.chance(15) {
+		return g.slots()
+	}
 	c := g.next(g.chance(4))
 	attrs := g.fitting(c)
 	return g.telling(func() string {
@@ -196,6 +199,24 @@ func (g *Filters) filter(depth int) string {
 			return g.clause(c, a, name, ofFlows(g.store, g.attrs))
 		}
 		return g.clause(c, a, name, g.attrs)
+	})
+}
+
+// slots makes a filter on one slot of the timeline.
+func (g *Filters) slots() string {
+	return g.telling(func() string {
+		var parts []string
+		for range 1 + g.IntN(3) {
+			name := pick(g.source, "start", "start", "end", "end", "duration", "END")
+			op := pick(g.source, "=", "!=", "<", "<=", ">", ">=")
+			value := pick(g.source, "2020-01-01 10:00", "2020-01-01T09:00:00Z", "1577876400", "2020-01-01 11:00:00.000001", "-2h", "start", "end")
+			if name == "duration" {
+				value = pick(g.source, "1h", "0", "3600.000001")
+			}
+			quant := pick(g.source, "", "", "", "", "", "", "NONE ", "ALL ", "ONE ")
+			parts = append(parts, pick(g.source, "", "", "", "!")+quant+name+" "+op+" "+value)
+		}
+		return pick(g.source, "", "", "!") + pick(g.source, "times(", "TIMES(") + strings.Join(parts, pick(g.source, " AND ", " AND ", " OR ")) + ")"
 	})
 }
 

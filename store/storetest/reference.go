@@ -351,12 +351,15 @@ func (m *model) rawValues(f *filter.Flow, a *filter.Attribute) []any {
 		return list(s.LastSeen)
 	case "duration":
 		return list(seconds(f.LastSeen.Micro() - f.FirstSeen.Micro()))
-	case "times.start", "times.duration":
+	case "times.start", "times.end", "times.duration":
 		var out []any
 		for _, slot := range f.Times {
-			if a.Name == "times.start" {
+			switch a.Name {
+			case "times.start":
 				out = append(out, micro(slot.Start))
-			} else {
+			case "times.end":
+				out = append(out, micro(slot.Start).Add(time.Duration(slot.Width)*time.Microsecond))
+			default:
 				out = append(out, seconds(slot.Width))
 			}
 		}
