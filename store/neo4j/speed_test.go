@@ -144,12 +144,12 @@ func perfFlows(t *testing.T, n int) *DB {
 const most = 2 * time.Second
 
 // TestPerfQueries measures questions to a million flows, each the median of five,
-// and checks that none takes too long. With WEIR_TEST_PERF=1 it asks 100,000 flows, and no question may
-// take more than its share of the time.
+// and checks that none takes too long. With WEIR_TEST_PERF=1 it asks 100,000 flows of a small server,
+// which compiles so little that each takes three times as long.
 func TestPerfQueries(t *testing.T) {
 	flows, most := 1_000_000, most
-	if quick, share := measuring(t); quick {
-		flows, most = flows/10, time.Duration(float64(most/10)/share)
+	if quick, _ := measuring(t); quick {
+		flows, most = flows/10, 3*most/10
 	}
 	d := perfFlows(t, flows)
 	query := func(text string) (q store.Query) {
