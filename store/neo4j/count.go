@@ -36,18 +36,17 @@ func (d *DB) counts(ctx context.Context, e *filter.Expr) (n store.Counts, err er
 	if err != nil {
 		return n, err
 	}
-	text, few := q.begin()+" WITH src, f, dst", int64(0)
+	const number = " RETURN count(DISTINCT src), count(DISTINCT dst), count(*)"
+	text, few := "", int64(0)
 	switch {
 	case e == nil:
 		text = countAll
 	case q.Match != filter.CypherFlows:
 		// There are few, or the flows are not found by their hosts.
+		text = q.begin() + number
 	default:
 		few = d.fewFlows
-		text += " LIMIT " + q.arg("few", few+1)
-	}
-	if e != nil {
-		text += " RETURN count(DISTINCT src), count(DISTINCT dst), count(*)"
+		text = q.beginFew(few+1) + number
 	}
 	err = d.answer(ctx, q, text, func(r *neo4j.Record) error {
 		s := scanner{values: r.Values}

@@ -36,8 +36,12 @@ func (d *DB) pairs(ctx context.Context, pq store.PairQuery, yield func(*store.Pa
 	if err != nil {
 		return err
 	}
-	begin := q.begin()
-	byHost, err := d.manyByHosts(ctx, q)
+	few := d.fewFlows
+	if pq.Limit > 0 && strings.HasPrefix(order, "src.sort") {
+		// Of so many flows a page needs but a few clients.
+		few = min(few, 10*(int64(pq.Skip)+int64(pq.Limit)))
+	}
+	byHost, err := d.manyByHosts(ctx, q, few)
 	if err != nil {
 		return err
 	}
@@ -65,9 +69,9 @@ func (d *DB) pairs(ctx context.Context, pq store.PairQuery, yield func(*store.Pa
 		// The pairs of one client after those of another, in the order of the index: nothing is kept of
 		// those that are done, and a page in that order needs no more clients than its own.
 		text = "MATCH (src:Host) USING INDEX src:Host(sort) WHERE src.sort >= '' CALL (src) { " +
-			strings.Replace(begin, "(src:Host)", "(src)", 1) + " RETURN " + text + " }"
+			"MATCH (src)-[:SEND]->(f:Flow)-[:TO]->(dst:Host) WHERE " + q.Where + " RETURN " + text + " }"
 	} else {
-		text = begin + " WITH src, " + text
+		text = q.begin() + " WITH src, " + text
 	}
 	text += " WITH " + whole + " ORDER BY " + order + q.page(pq.Skip, pq.Limit) +
 		" RETURN src.addr, dst.addr, flows, count, cspkts, scpkts, csbytes, scbytes, firstseen, lastseen" + list
@@ -83,24 +87,25 @@ func (d *DB) pairs(ctx context.Context, pq store.PairQuery, yield func(*store.Pa
 	})
 }
 
-// manyByHosts reports whether a filter selects more flows than should be put together at
-// once, so that they had better be looked at client by client. A filter that begins
-// with some hosts or some intel selects few.
-func (d *DB) manyByHosts(ctx context.Context, q *question) (bool, error) {
+// manyByHosts reports whether a filter selects more than a few flows, so that they had better
+// be looked at client by client than all put together at once. A filter that begins with some
+// hosts or some intel selects few.
+func (d *DB) manyByHosts(ctx context.Context, q *question, few int64) (bool, error) {
 	switch {
 	case q.Match != filter.CypherFlows:
 		return false, nil
 	case q.Where == "true":
 		return true, nil
 	}
-	few := &question{&filter.Cypher{Match: q.Match, Where: q.Where, Params: maps.Clone(q.Params), Patterns: q.Patterns}}
+	some := &question{&filter.Cypher{Match: q.Match, Where: q.Where, Params: maps.Clone(q.Params), Patterns: q.Patterns}}
+	text := some.beginFor("") + " WITH f LIMIT " + some.arg("few", few+1) + " RETURN count(*)"
 	var n int64
-	err := d.answer(ctx, few, few.beginFor("")+" WITH f LIMIT "+few.arg("few", d.fewFlows+1)+" RETURN count(*)", func(r *neo4j.Record) error {
+	err := d.answer(ctx, some, text, func(r *neo4j.Record) error {
 		s := scanner{values: r.Values}
 		n = s.number()
 		return s.err
 	})
-	return n > d.fewFlows, err
+	return n > few, err
 }
 
 // pairOrder returns the terms that sort pairs.
