@@ -80,6 +80,8 @@ func valueText(a *store.Attribute) string {
 		return bothEnds
 	case a.Name == "times.start":
 		return "f.times"
+	case a.Name == "times.end":
+		return slotEnds
 	case a.Name == "times.duration":
 		return slotWidths
 	}

@@ -33,6 +33,8 @@ func unwind(a *store.Attribute, name string) string {
 		return " UNWIND " + orNothing("f.times") + " AS " + name
 	case a.Name == "times.end":
 		return " UNWIND " + orNothing("[t IN f.times | t + duration({seconds: $precision})]") + " AS " + name
+	case a.Name == "times.end":
+		return " UNWIND " + orNothing(slotEnds) + " AS " + name
 	case a.Name == "times.duration":
 		return " UNWIND " + slotWidths + " AS " + name
 	case a.Set:
@@ -46,6 +48,8 @@ const (
 	bothHosts = "CASE WHEN src = dst THEN [src] ELSE [src, dst] END"
 	// bothEnds is the list of the addresses of a flow.
 	bothEnds = "CASE WHEN src.addr = dst.addr THEN [src.addr] ELSE [src.addr, dst.addr] END"
+	// slotEnds is the list of the ends of a flow's slots.
+	slotEnds = "[t IN f.times | t + duration({seconds: $precision})]"
 	// slotWidths is the list of the widths of a flow's slots, or of null where there are none.
 	slotWidths = "CASE WHEN size(f.times) > 0 THEN [$precision] ELSE [null] END"
 )
