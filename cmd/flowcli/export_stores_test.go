@@ -7,21 +7,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"weir/store/lake"
-	"weir/store/storetest"
 )
 
 // TestSameExport compares the graphs that a lake and Neo4j give of the same records.
 func TestSameExport(t *testing.T) {
-	path := quiet(t)
-	l, err := lake.Open(path, lake.Config{Create: true, Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	storetest.Random(1).Fill(t, l)
-	uri := emptyServer(t)
-	loadLake(t, uri, path)
+	path, uri := sameRecords(t)
 	for _, args := range [][]string{
 		{"--format", "csv"},
 		{"--format", "json", "-f", "proto = tcp", "-o", "-csbytes"},

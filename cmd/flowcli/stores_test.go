@@ -140,17 +140,24 @@ func line3(f *filter.Flow) string {
 	return f.Src.String() + " " + label + " " + f.Dst.String()
 }
 
-// TestSameOutput compares what flowcli prints about the same records in a lake and
-// in Neo4j, byte by byte.
-func TestSameOutput(t *testing.T) {
-	path := quiet(t)
+// sameRecords returns a lake and a Neo4j database that hold the same records.
+func sameRecords(t *testing.T) (path, uri string) {
+	t.Helper()
+	path = quiet(t)
 	l, err := lake.Open(path, lake.Config{Create: true, Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	storetest.Random(1).Fill(t, l)
-	uri := emptyServer(t)
+	uri = emptyServer(t)
 	loadLake(t, uri, path)
+	return path, uri
+}
+
+// TestSameOutput compares what flowcli prints about the same records in a lake and
+// in Neo4j, byte by byte.
+func TestSameOutput(t *testing.T) {
+	path, uri := sameRecords(t)
 	for _, args := range [][]string{
 		{},
 		{"-j"},
