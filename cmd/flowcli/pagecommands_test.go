@@ -338,7 +338,7 @@ func TestNeo4jPageCommands(t *testing.T) {
 	p := newScene(t)
 	p.addInputs(t)
 	all := allCommands(t, filepath.Join(p.dir, "bin", "sensor"))
-	p.env = append(p.env, "WEIR_STORE="+s.URI(), "WEIR_NEO4J_PASSWORD="+s.Password())
+	p.env = append(p.env, "WEIR_STORE="+s.URI(), "WEIR_NEO4J_PASSWORD="+s.Password(), "WEIR_SPOOL="+filepath.Join(p.dir, "spool"))
 	for c, reason := range notRun() {
 		if reason != needsGraph {
 			continue

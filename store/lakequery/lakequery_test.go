@@ -435,7 +435,7 @@ func TestStatus(t *testing.T) {
 	}
 	got.Imports[0].Time = time.Time{}
 	want := &store.Status{
-		Location: path, Format: 1, Generation: got.Generation,
+		Location: path, Format: 1, Precision: 3600, Generation: got.Generation,
 		Tables: []store.TableStatus{{Name: "conn", Parts: 1, Rows: 10, Small: 1}, {Name: "dns", Parts: 1, Rows: 3, Small: 1}},
 		Parts:  2, Rows: 13, Connections: 10, First: new(at(0)), Last: new(at(91.5)),
 		Sensors: []string{"eth0"},
