@@ -42,10 +42,13 @@ const (
 	speedOnlyEnv  = "WEIR_SPEED_ONLY"
 )
 
-// scaledLimit returns the limit for a smaller lake: a quarter is for what does not depend
-// on its size, and for the noise of measuring.
+// scaledLimit returns the limit for a smaller lake: half is for what does not depend
+// on its size, and for machines that are slower or busy.
 func scaledLimit(limit time.Duration, conns int) time.Duration {
-	return limit/4 + time.Duration(float64(limit)*3/4*float64(conns)/speedConns)
+	if conns >= speedConns {
+		return limit
+	}
+	return limit/2 + time.Duration(float64(limit)/2*float64(conns)/speedConns)
 }
 
 // speedQuestion is a question with the time in which it must be answered.
