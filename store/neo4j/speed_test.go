@@ -145,11 +145,11 @@ const most = 2 * time.Second
 
 // TestPerfQueries measures questions to a million flows, each the median of five,
 // and checks that none takes too long. With WEIR_TEST_PERF=1 it asks 100,000 flows of a small server,
-// which compiles so little that each takes three times as long.
+// which compiles so little that each takes three times as long, and of a machine that may be busy.
 func TestPerfQueries(t *testing.T) {
 	flows, most := 1_000_000, most
 	if quick, _ := measuring(t); quick {
-		flows, most = flows/10, 3*most/10
+		flows, most = flows/10, most/2
 	}
 	d := perfFlows(t, flows)
 	query := func(text string) (q store.Query) {
